@@ -1,0 +1,25 @@
+//! Davit, an OCI low-level container runtime for Linux.
+//!
+//! ```text
+//! config.json ──load──▶ Spec ──decide──▶ Plan ──launch──▶ one clone3 ──▶ a straight list of steps ──▶ execve
+//!              (spec/)         (plan/)         (process/launch)          (process/init)
+//! ```
+//!
+//! Read `main.rs → commands/run.rs → plan/mod.rs → process/launch.rs → process/init.rs → sys/`.
+//! A module uses only modules below it: commands → plan, process → rootfs, cgroups, seccomp, namespaces,
+//! identity, container → spec, sys.
+
+pub mod cgroups;
+pub mod cli;
+pub mod commands;
+pub mod container;
+pub mod error;
+pub mod identity;
+pub mod log;
+pub mod namespaces;
+pub mod plan;
+pub mod process;
+pub mod rootfs;
+pub mod seccomp;
+pub mod spec;
+pub mod sys;

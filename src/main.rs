@@ -1,0 +1,3 @@
+//! argv → command → one place that prints the error → exit code.
+
+fn main() {}
