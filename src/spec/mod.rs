@@ -1,1 +1,6 @@
-//! (in work)
+//! What the user wrote: loading config.json and checking it against the rules of the specification.
+
+pub mod load;
+pub mod validate;
+
+pub use load::{Loaded, load};

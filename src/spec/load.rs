@@ -1,0 +1,137 @@
+//! config.json → Spec; every fault named by its JSON path and line.
+
+use std::path::Path;
+
+use oci_spec::runtime::{Capability, Spec};
+
+use crate::error::{Context, Error, Kind, Result};
+
+/// A configuration as read, and what had to be overlooked in it.
+#[derive(Debug)]
+pub struct Loaded {
+    /// The parsed configuration.
+    pub spec: Spec,
+    /// The file as it is, for the copy in the state directory.
+    pub raw: Vec<u8>,
+    /// Values that the specification wants logged and ignored (unknown capabilities).
+    pub warnings: Vec<String>,
+}
+
+/// Reads the configuration file `name` of a bundle.
+///
+/// # Errors
+/// The file is missing, unreadable, not JSON, or does not fit the specification's types.
+pub fn load(bundle: &Path, name: &Path) -> Result<Loaded> {
+    let path = bundle.join(name);
+    let raw = std::fs::read(&path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            let text = format!("JSON specification file {} not found in {}", name.display(), bundle.display());
+            return Error::new(Kind::Config, text).hint("`davit spec` writes one");
+        }
+        Error::system(format_args!("read {}", path.display()), error)
+    })?;
+    let (spec, warnings) = parse(&raw).context(name.display())?;
+    Ok(Loaded { spec, raw, warnings })
+}
+
+/// Parses a configuration; gives the warnings beside it.
+///
+/// # Errors
+/// As [`load`], without the file's part.
+pub fn parse(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
+    match serde_json::from_slice::<Spec>(raw) {
+        Ok(spec) => Ok((spec, Vec::new())),
+        Err(_) if raw.trim_ascii() == b"null" => Err(Error::new(Kind::Config, "config cannot be null")),
+        Err(error) => explain(raw, &error),
+    }
+}
+
+/// The slow second look, taken only once parsing has failed: find the path, overlook what may be overlooked.
+fn explain(raw: &[u8], error: &serde_json::Error) -> Result<(Spec, Vec<String>)> {
+    let mut json = serde_json::Deserializer::from_slice(raw);
+    let path = match serde_path_to_error::deserialize::<_, Spec>(&mut json) {
+        Ok(_) => String::new(),
+        Err(located) => located.path().to_string(),
+    };
+    if path.starts_with("process.capabilities.") {
+        let (relaxed, warnings) = without_unknown_capabilities(raw)?;
+        if !warnings.is_empty() {
+            return parse(&relaxed).map(|(spec, more)| (spec, [warnings, more].concat()));
+        }
+    }
+    Err(Error::new(Kind::Config, fault_text(raw, &path, error)))
+}
+
+/// `line 3 column 12: process.cwd: invalid type: … in `"cwd": 5``.
+fn fault_text(raw: &[u8], path: &str, error: &serde_json::Error) -> String {
+    let full = error.to_string();
+    let cause = full.split(" at line ").next().unwrap_or(&full);
+    let place = if path.is_empty() || path == "." { String::new() } else { format!("{path}: ") };
+    let line = raw.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let mut excerpt: String = String::from_utf8_lossy(line.trim_ascii()).chars().take(80).collect();
+    excerpt.retain(|character| !character.is_control());
+    format!("line {} column {}: {place}{cause}, in `{excerpt}`", error.line(), error.column())
+}
+
+/// config.md: capabilities that cannot be granted MUST be logged as a warning and SHOULD NOT be an error.
+fn without_unknown_capabilities(raw: &[u8]) -> Result<(Vec<u8>, Vec<String>)> {
+    let mut value: serde_json::Value =
+        serde_json::from_slice(raw).map_err(|error| Error::new(Kind::Config, error.to_string()))?;
+    let mut warnings = Vec::new();
+    for set in ["bounding", "effective", "inheritable", "permitted", "ambient"] {
+        let Some(list) = value.pointer_mut(&format!("/process/capabilities/{set}")) else { continue };
+        let Some(names) = list.as_array_mut() else { continue };
+        names.retain(|name| {
+            let known = name.as_str().is_none_or(|name| {
+                serde_json::from_value::<Capability>(serde_json::Value::from(name)).is_ok()
+            });
+            if !known {
+                warnings.push(format!("process.capabilities.{set}: unknown capability {name} is ignored"));
+            }
+            known
+        });
+    }
+    let bytes = serde_json::to_vec(&value).map_err(|error| Error::new(Kind::Config, error.to_string()))?;
+    Ok((bytes, warnings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        parse(text.as_bytes()).unwrap_err().to_string()
+    }
+
+    /// [E14] [E16]
+    #[test]
+    fn faults_have_a_path_and_a_line() {
+        let text = fault("{\n \"ociVersion\": \"1.0.0\",\n \"process\": {\"cwd\": \"/\", \"user\": {\"uid\": 0, \"gid\": 0}, \"args\": 5}\n}");
+        assert!(text.starts_with("line 3 column "), "{text}");
+        assert!(text.contains("process.args: invalid type: integer `5`"), "{text}");
+        let text = fault("{\"ociVersion\": \"1.0.0\", \"linux\": {\"namespaces\": [{\"type\": \"foo\"}]}}");
+        assert!(text.contains("linux.namespaces[0].type: unknown variant `foo`"), "{text}");
+        assert_eq!(fault(" null\n"), "config cannot be null");
+        assert!(fault("{").contains("EOF while parsing"));
+    }
+
+    /// [P11] [E13]
+    #[test]
+    fn unknown_capabilities_are_warnings() {
+        let text = r#"{"ociVersion": "1.0.0", "process": {"cwd": "/", "user": {"uid": 0, "gid": 0},
+            "capabilities": {"bounding": ["CAP_CHOWN", "CAP_FOO"], "effective": ["CAP_FOO"]}}}"#;
+        let (spec, warnings) = parse(text.as_bytes()).unwrap();
+        assert_eq!(warnings.len(), 2);
+        assert!(warnings[0].contains("process.capabilities.bounding") && warnings[0].contains("CAP_FOO"));
+        let capabilities = spec.process().as_ref().unwrap().capabilities().clone().unwrap();
+        assert_eq!(capabilities.bounding().as_ref().unwrap().len(), 1);
+    }
+
+    /// [E15] [E17]
+    #[test]
+    fn unknown_properties_and_any_version_are_accepted() {
+        let (spec, _) = parse(br#"{"ociVersion": "1.9.0", "frobnicate": {"x": 1}}"#).unwrap();
+        assert_eq!(spec.version(), "1.9.0");
+        parse(b"{}").unwrap();
+    }
+}

@@ -1,0 +1,118 @@
+//! The rules of config.md and config-linux.md, one small function a rule; pure.
+
+mod linux;
+mod mounts;
+mod process;
+
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+
+use crate::error::{Error, Kind, Result};
+
+/// One broken rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Where, as a JSON path: `mounts[2].options`.
+    pub path: String,
+    /// Which rule.
+    pub message: String,
+}
+
+/// Collects faults.
+#[derive(Debug, Default)]
+pub struct Faults(Vec<Fault>);
+
+impl Faults {
+    fn add(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Fault { path: path.into(), message: message.into() });
+    }
+}
+
+/// Every broken rule of `spec`.
+pub fn faults(spec: &Spec) -> Vec<Fault> {
+    let mut faults = Faults::default();
+    root(spec, &mut faults);
+    process::check(spec, &mut faults);
+    mounts::check(spec, &mut faults);
+    linux::check(spec, &mut faults);
+    faults.0
+}
+
+/// Accepts a spec without faults.
+///
+/// # Errors
+/// The first broken rule, with its JSON path, and how many more there are.
+pub fn check(spec: &Spec) -> Result<()> {
+    let found = faults(spec);
+    let Some(first) = found.first() else { return Ok(()) };
+    let error = Error::config(&first.path, &first.message);
+    match found.len() {
+        1 => Err(error),
+        count => Err(Error::new(Kind::Config, format!("{error} (and {} more faults)", count - 1))),
+    }
+}
+
+fn root(spec: &Spec, faults: &mut Faults) {
+    match spec.root() {
+        None => faults.add("root", "must be set"),
+        Some(root) if root.path().as_os_str().is_empty() => faults.add("root.path", "must not be empty"),
+        Some(_) => {}
+    }
+}
+
+/// The namespace entries, or none.
+pub(crate) fn namespaces(spec: &Spec) -> &[LinuxNamespace] {
+    spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default()
+}
+
+/// Whether the container gets, or joins, a namespace of this type.
+pub(crate) fn has_namespace(spec: &Spec, kind: LinuxNamespaceType) -> bool {
+    namespaces(spec).iter().any(|namespace| namespace.typ() == kind)
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// The faults of a small good config with `patch` merged into it.
+    pub(crate) fn faults_with(patch: serde_json::Value) -> Vec<String> {
+        let mut config = serde_json::json!({
+            "ociVersion": "1.3.0", "root": {"path": "rootfs"},
+            "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["sh"], "env": ["PATH=/bin"]},
+            "mounts": [{"destination": "/proc", "type": "proc", "source": "proc"}],
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "uts"}, {"type": "ipc"}]},
+        });
+        merge(&mut config, patch);
+        let spec: Spec = serde_json::from_value(config).unwrap();
+        faults(&spec).into_iter().map(|fault| format!("{}: {}", fault.path, fault.message)).collect()
+    }
+
+    fn merge(target: &mut serde_json::Value, patch: serde_json::Value) {
+        match (target, patch) {
+            (serde_json::Value::Object(target), serde_json::Value::Object(patch)) => {
+                for (key, value) in patch {
+                    merge(target.entry(key).or_insert(serde_json::Value::Null), value);
+                }
+            }
+            (target, patch) => *target = patch,
+        }
+    }
+
+    /// One fault that holds `text`.
+    pub(crate) fn one_fault(patch: serde_json::Value, text: &str) {
+        let found = faults_with(patch);
+        assert_eq!(found.len(), 1, "{found:?}");
+        assert!(found[0].contains(text), "{:?} lacks {text:?}", found[0]);
+    }
+
+    #[test]
+    fn a_good_config_has_no_fault() {
+        assert_eq!(faults_with(serde_json::json!({})), Vec::<String>::new());
+    }
+
+    /// [P1]
+    #[test]
+    fn root_is_required() {
+        one_fault(serde_json::json!({"root": null}), "root: must be set");
+        one_fault(serde_json::json!({"root": {"path": ""}}), "root.path: must not be empty");
+    }
+}

@@ -1,0 +1,194 @@
+//! The program's allocator: one arena, handed out from front to back.
+//!
+//! A command lives for milliseconds, so nothing is given back to the kernel; freed blocks are kept in lists by
+//! size for reuse. One known range has two uses: its first pages are made present in one call instead of by a
+//! page fault each, and a waiting init can drop it whole ([`release`]).
+
+use std::alloc::{GlobalAlloc, Layout};
+use std::cell::UnsafeCell;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Address space for all of the program's memory; only touched pages cost anything.
+const ARENA: usize = 1 << 30;
+/// Made present at once when the arena is mapped.
+const PREFAULT: usize = 128 << 10;
+/// Blocks up to this size are reused by size class (powers of two from 16 bytes).
+const CLASSES: usize = 20;
+
+/// A single-arena allocator.
+#[derive(Debug)]
+pub struct Arena {
+    locked: AtomicBool,
+    state: UnsafeCell<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    start: usize,
+    next: usize,
+    end: usize,
+    free: [*mut u8; CLASSES],
+}
+
+// SAFETY: `state` is only reached while `locked` is held.
+unsafe impl Sync for Arena {}
+
+impl Arena {
+    /// An arena that maps its memory at the first allocation.
+    #[expect(clippy::new_without_default, reason = "a static needs a const fn")]
+    pub const fn new() -> Self {
+        let state = State { start: 0, next: 0, end: 0, free: [null_mut(); CLASSES] };
+        Self { locked: AtomicBool::new(false), state: UnsafeCell::new(state) }
+    }
+
+    fn with<R>(&self, body: impl FnOnce(&mut State) -> R) -> R {
+        while self.locked.swap(true, Ordering::Acquire) {
+            std::hint::spin_loop();
+        }
+        // SAFETY: the lock is held, so this is the only reference.
+        let result = body(unsafe { &mut *self.state.get() });
+        self.locked.store(false, Ordering::Release);
+        result
+    }
+
+    /// Gives all pages of the arena back to the kernel. Everything ever allocated is gone: only for a child
+    /// that from here on touches none of it (a waiting init).
+    pub(super) fn release(&self) {
+        self.with(|state| {
+            // SAFETY: the range is our own private mapping; the caller vouches that nobody reads it again.
+            unsafe { libc::madvise(state.start as *mut libc::c_void, state.next - state.start, libc::MADV_DONTNEED) };
+        });
+    }
+}
+
+impl State {
+    fn map(&mut self) -> bool {
+        // SAFETY: a fresh private mapping at an address of the kernel's choice.
+        let base = unsafe {
+            libc::mmap(
+                null_mut(),
+                ARENA,
+                libc::PROT_READ | libc::PROT_WRITE,
+                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                -1,
+                0,
+            )
+        };
+        if base == libc::MAP_FAILED {
+            return false;
+        }
+        // SAFETY: within the mapping just made. An older kernel than 5.14 refuses, and pages come by faults.
+        unsafe { libc::madvise(base, PREFAULT, libc::MADV_POPULATE_WRITE) };
+        self.start = base as usize;
+        self.next = self.start;
+        self.end = self.start + ARENA;
+        true
+    }
+
+    fn take(&mut self, layout: Layout) -> *mut u8 {
+        if self.start == 0 && !self.map() {
+            return null_mut();
+        }
+        let class = class_of(layout.size());
+        if layout.align() <= 16
+            && let Some(class) = class
+            && !self.free[class].is_null()
+        {
+            let block = self.free[class];
+            // SAFETY: a free block of at least 16 bytes begins with the pointer to the next one.
+            self.free[class] = unsafe { *block.cast::<*mut u8>() };
+            return block;
+        }
+        let size = class.map_or(layout.size(), |class| 16 << class);
+        let start = self.next.next_multiple_of(layout.align().max(16));
+        let Some(end) = start.checked_add(size).filter(|end| *end <= self.end) else { return null_mut() };
+        self.next = end;
+        start as *mut u8
+    }
+
+    fn give_back(&mut self, block: *mut u8, layout: Layout) {
+        let size = class_of(layout.size()).map_or(layout.size(), |class| 16 << class);
+        if block as usize + size == self.next {
+            self.next = block as usize;
+        } else if let Some(class) = class_of(layout.size()) {
+            // SAFETY: the block is unused, 16-byte aligned and at least 16 bytes long.
+            unsafe { *block.cast::<*mut u8>() = self.free[class] };
+            self.free[class] = block;
+        }
+    }
+}
+
+/// The size class of a block, or None if it is too large to be kept for reuse.
+fn class_of(size: usize) -> Option<usize> {
+    let class = size.max(16).next_power_of_two().trailing_zeros() as usize - 4;
+    (class < CLASSES).then_some(class)
+}
+
+// SAFETY: blocks come from a private mapping, are aligned to at least 16, do not overlap while in use, and
+// `realloc` copies what fits.
+unsafe impl GlobalAlloc for Arena {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        self.with(|state| state.take(layout))
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        self.with(|state| state.give_back(block, layout));
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        if let (Some(old), Some(new)) = (class_of(layout.size()), class_of(new_size))
+            && old == new
+        {
+            return block;
+        }
+        // SAFETY: the caller guarantees that `new_size` with this alignment is a valid layout.
+        let wanted = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
+        self.with(|state| {
+            let fresh = state.take(wanted);
+            if !fresh.is_null() {
+                // SAFETY: both blocks are valid for the smaller of the two sizes and are distinct.
+                unsafe { std::ptr::copy_nonoverlapping(block, fresh, layout.size().min(new_size)) };
+                state.give_back(block, layout);
+            }
+            fresh
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_are_aligned_distinct_and_reused() {
+        let arena = Arena::new();
+        let small = Layout::from_size_align(24, 8).unwrap();
+        let wide = Layout::from_size_align(100, 64).unwrap();
+        // SAFETY: the layouts have a size; blocks are given back with the layout they were taken with.
+        unsafe {
+            let a = arena.alloc(small);
+            let b = arena.alloc(wide);
+            assert_eq!(b as usize % 64, 0);
+            assert!(b as usize >= a as usize + 24);
+            let _guard = arena.alloc(small);
+            arena.dealloc(a, small);
+            assert_eq!(arena.alloc(small), a);
+        }
+    }
+
+    #[test]
+    fn realloc_keeps_the_contents() {
+        let arena = Arena::new();
+        let layout = Layout::from_size_align(16, 1).unwrap();
+        // SAFETY: as above; 16 bytes are written before they are read.
+        unsafe {
+            let a = arena.alloc(layout);
+            std::ptr::write_bytes(a, 7, 16);
+            let _guard = arena.alloc(layout);
+            let b = arena.realloc(a, layout, 5000);
+            assert_ne!(a, b);
+            assert_eq!(*b.add(15), 7);
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! clone3(2): one child, in new namespaces, in its cgroup, with a pidfd.
+
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+
+/// `CLONE_NEWTIME`; clone3(2) and unshare(2) only, its bit means a signal in clone(2). Linux 5.6.
+pub const CLONE_NEWTIME: u64 = 0x80;
+/// Put the child into the cgroup of `clone_args.cgroup`. Linux 5.7, cgroup v2 only.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+const CLONE_PIDFD: u64 = 0x1000;
+
+/// The child as its parent sees it.
+#[derive(Debug)]
+pub struct Child {
+    /// Its pid in the parent's pid namespace.
+    pub pid: i32,
+    /// Becomes readable when the child ends.
+    pub pidfd: OwnedFd,
+}
+
+/// Clones the process and runs `body` in the child, which ends with the exit code that it returns.
+///
+/// `namespaces` holds `CLONE_NEW*` flags; `cgroup` is a cgroup v2 directory to be born in.
+/// The caller must be single-threaded, as all of Davit is: the child goes on with a copy of this thread only.
+///
+/// # Errors
+/// clone3(2): EPERM, ENOSPC (namespace limit), EBUSY or EACCES (cgroup), EAGAIN (pids limit) and so on.
+pub fn clone3(
+    namespaces: u64,
+    cgroup: Option<BorrowedFd<'_>>,
+    body: impl FnOnce() -> i32,
+) -> Result<Child, Errno> {
+    let mut pidfd: libc::c_int = -1;
+    // SAFETY: clone_args is a plain struct of integers, for which all-zero is valid and means "unset".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = namespaces | CLONE_PIDFD;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.pidfd = &raw mut pidfd as u64;
+    if let Some(directory) = cgroup {
+        args.flags |= CLONE_INTO_CGROUP;
+        args.cgroup = u64::from(directory.as_raw_fd().unsigned_abs());
+    }
+    // SAFETY: the struct outlives the call and its size is given; without CLONE_VM and a stack the child gets
+    // a copy of this process, as with fork(2). There is no other thread whose locks it could inherit.
+    let pid = unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) };
+    match pid {
+        -1 => Err(last_errno()),
+        0 => exit_now(body()),
+        _ => {
+            // SAFETY: the kernel stored a new descriptor that nobody else owns.
+            let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+            Ok(Child { pid: i32::try_from(pid).unwrap_or(i32::MAX), pidfd })
+        }
+    }
+}
+
+/// Ends the process at once: no destructors, no atexit handlers (those belong to the parent).
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit(2) has no preconditions.
+    unsafe { libc::_exit(code) }
+}
+
+/// unshare(2) for namespaces.
+///
+/// # Errors
+/// EPERM, EINVAL (not in this kernel), ENOSPC.
+pub fn unshare(namespaces: u64) -> Result<(), Errno> {
+    // SAFETY: takes an integer; flags of this crate are namespaces only, so no shared memory changes owner.
+    let result = unsafe { libc::syscall(libc::SYS_unshare, namespaces) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// The errno of the libc call just made.
+pub(super) fn last_errno() -> Errno {
+    Errno::from_raw_os_error(std::io::Error::last_os_error().raw_os_error().unwrap_or(libc::EIO))
+}

@@ -1,0 +1,83 @@
+//! Signal dispositions, mask, and waiting for signals by descriptor.
+
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+
+use super::clone::last_errno;
+use super::fd::own;
+
+/// Every signal but SIGKILL and SIGSTOP back to its default, and none blocked: what the caller ignored or
+/// blocked must not reach the container (`nohup`, Rust's own SIGPIPE).
+pub fn reset_all() {
+    for signal in 1..=64 {
+        if signal == libc::SIGKILL || signal == libc::SIGSTOP || signal == 32 || signal == 33 {
+            continue;
+        }
+        reset(signal);
+    }
+    // SAFETY: an empty set is valid; the calls read it only.
+    unsafe {
+        let mut none: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut none);
+        libc::sigprocmask(libc::SIG_SETMASK, &raw const none, std::ptr::null_mut());
+    }
+}
+
+/// Puts back the default of one signal if the process ignores it; one system call if it does not.
+fn reset(signal: libc::c_int) {
+    // SAFETY: sigaction(2) fills a zeroed struct, then takes one with SIG_DFL (0) and no flags.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action);
+        if action.sa_sigaction != libc::SIG_DFL {
+            action = std::mem::zeroed();
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+        }
+    }
+}
+
+/// Blocks every signal and opens a signalfd(2) that reads them.
+///
+/// # Errors
+/// EMFILE, ENOMEM.
+pub fn block_all_to_fd() -> Result<OwnedFd, Errno> {
+    // SAFETY: a full set, read by both calls; signalfd returns a new descriptor.
+    unsafe {
+        let mut all: libc::sigset_t = std::mem::zeroed();
+        libc::sigfillset(&raw mut all);
+        if libc::sigprocmask(libc::SIG_SETMASK, &raw const all, std::ptr::null_mut()) < 0 {
+            return Err(last_errno());
+        }
+        own(libc::signalfd(-1, &raw const all, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK))
+    }
+}
+
+/// The number of the next pending signal, or None.
+///
+/// # Errors
+/// Those of read(2), EAGAIN excepted.
+pub fn read_signal(fd: &OwnedFd) -> Result<Option<i32>, Errno> {
+    let mut info = [0u8; size_of::<libc::signalfd_siginfo>()];
+    match rustix::io::read(fd, &mut info) {
+        Ok(count) if count == info.len() => {
+            let number = u32::from_ne_bytes([info[0], info[1], info[2], info[3]]);
+            Ok(i32::try_from(number).ok())
+        }
+        Ok(_) | Err(Errno::AGAIN | Errno::INTR) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Sends any signal number to the process behind `pidfd` (pidfd_send_signal(2), Linux 5.1); 0 probes.
+///
+/// # Errors
+/// ESRCH when it is gone, EINVAL for a number that is no signal.
+pub fn pidfd_kill(pidfd: &OwnedFd, signal: i32) -> Result<(), Errno> {
+    use std::os::fd::AsRawFd;
+    // SAFETY: integers and a NULL siginfo.
+    let result = unsafe {
+        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
+    };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
