@@ -14,6 +14,7 @@ pub mod cli;
 pub mod commands;
 pub mod container;
 pub mod error;
+pub mod fault;
 pub mod identity;
 pub mod log;
 pub mod namespaces;

@@ -1,1 +1,73 @@
-//! (in work)
+//! Namespaces: which are made and joined, id maps, time offsets.
+
+use std::ffi::CString;
+
+use oci_spec::runtime::LinuxNamespaceType;
+
+use crate::sys::clone::CLONE_NEWTIME;
+
+/// A namespace to enter by path.
+#[derive(Debug)]
+pub struct Join {
+    /// Its type.
+    pub kind: LinuxNamespaceType,
+    /// Its file: `/proc/PID/ns/X` or a bind mount of one.
+    pub path: CString,
+    /// Index in `linux.namespaces`.
+    pub index: usize,
+}
+
+/// The namespaces of a container.
+#[derive(Debug, Default)]
+pub struct NamespacePlan {
+    /// `CLONE_NEW*` flags of namespaces made together with init.
+    pub clone_flags: u64,
+    /// A cgroup namespace is unshared once init is in its cgroup, so that it sees that as `/` (N14).
+    pub new_cgroup: bool,
+    /// Lines for `timens_offsets`; the namespace is then unshared by init and entered by execve.
+    pub time_offsets: Option<String>,
+    /// Joined by init, in this order.
+    pub join: Vec<Join>,
+    /// Joined by the parent around clone3, since only children enter it.
+    pub join_pid: Option<Join>,
+    /// Joined first; the others are then made inside it.
+    pub join_user: Option<Join>,
+    /// Contents of `uid_map` and `gid_map` of a new user namespace.
+    pub id_maps: Option<IdMaps>,
+}
+
+/// Contents of the map files (user_namespaces(7)): lines `CONTAINER HOST SIZE`.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct IdMaps {
+    /// For `/proc/PID/uid_map`.
+    pub uid: String,
+    /// For `/proc/PID/gid_map`.
+    pub gid: String,
+}
+
+impl NamespacePlan {
+    /// Whether init is in a user namespace other than the runtime's.
+    pub fn in_user_namespace(&self) -> bool {
+        self.id_maps.is_some() || self.join_user.is_some()
+    }
+
+    /// Whether a namespace of this type is made new.
+    pub fn makes(&self, flag: i32) -> bool {
+        self.clone_flags & u64::from(flag.unsigned_abs()) != 0
+    }
+}
+
+/// The `CLONE_NEW*` flag of a namespace type.
+pub fn flag(kind: LinuxNamespaceType) -> u64 {
+    let flag = match kind {
+        LinuxNamespaceType::Mount => libc::CLONE_NEWNS,
+        LinuxNamespaceType::Cgroup => libc::CLONE_NEWCGROUP,
+        LinuxNamespaceType::Uts => libc::CLONE_NEWUTS,
+        LinuxNamespaceType::Ipc => libc::CLONE_NEWIPC,
+        LinuxNamespaceType::User => libc::CLONE_NEWUSER,
+        LinuxNamespaceType::Pid => libc::CLONE_NEWPID,
+        LinuxNamespaceType::Network => libc::CLONE_NEWNET,
+        LinuxNamespaceType::Time => return CLONE_NEWTIME,
+    };
+    u64::from(flag.unsigned_abs())
+}

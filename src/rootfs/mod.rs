@@ -1,7 +1,13 @@
 //! The container's file tree: mounts, device nodes, hidden paths, and the change of root.
 
+pub mod devices;
+pub mod handle;
+pub mod hidden;
+pub mod mounts;
 pub mod options;
 pub mod paths;
+pub mod root;
+pub mod tree;
 
 /// The `MS_*` flags of a `linux.rootfsPropagation` value, or None if there is no such value.
 pub fn propagation_flags(value: &str) -> Option<u64> {

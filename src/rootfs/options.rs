@@ -1,7 +1,5 @@
 //! The mount option names of mount(8) and of the OCI specification, and what each does.
 
-use rustix::io::Errno;
-
 use crate::sys::mount::Attributes;
 
 /// Everything that the options of one mount ask for.
@@ -183,22 +181,11 @@ impl MountOptions {
 
     /// The per-mount flags as mount_setattr(2) takes them, for a bind mount.
     pub fn attributes(&self) -> Attributes {
-        let pairs = [
-            (libc::MS_RDONLY, ATTR_RDONLY),
-            (libc::MS_NOSUID, ATTR_NOSUID),
-            (libc::MS_NODEV, ATTR_NODEV),
-            (libc::MS_NOEXEC, ATTR_NOEXEC),
-            (libc::MS_NODIRATIME, ATTR_NODIRATIME),
-            (MS_NOSYMFOLLOW, ATTR_NOSYMFOLLOW),
-        ];
-        let mut result = Attributes::default();
-        for (flag, attribute) in pairs {
-            if self.flags & flag != 0 {
-                result.set |= attribute;
-            } else if self.cleared & flag != 0 {
-                result.clear |= attribute;
-            }
-        }
+        let mut result = Attributes {
+            set: mount_attributes(self.flags),
+            clear: mount_attributes(self.cleared & !self.flags),
+            propagation: 0,
+        };
         let access_time = libc::MS_NOATIME | libc::MS_RELATIME | libc::MS_STRICTATIME;
         if (self.flags | self.cleared) & access_time != 0 {
             result.clear |= ATTR_ATIME;
@@ -212,9 +199,17 @@ impl MountOptions {
     }
 }
 
-/// Whether an errno of a mount with `data` means that the file system did not know an option of it.
-pub fn is_bad_option(errno: Errno) -> bool {
-    errno == Errno::INVAL
+/// The `MOUNT_ATTR_*` of per-mount `MS_*` flags; the access time mode is apart.
+pub fn mount_attributes(flags: u64) -> u64 {
+    let pairs = [
+        (libc::MS_RDONLY, ATTR_RDONLY),
+        (libc::MS_NOSUID, ATTR_NOSUID),
+        (libc::MS_NODEV, ATTR_NODEV),
+        (libc::MS_NOEXEC, ATTR_NOEXEC),
+        (libc::MS_NODIRATIME, ATTR_NODIRATIME),
+        (MS_NOSYMFOLLOW, ATTR_NOSYMFOLLOW),
+    ];
+    pairs.iter().filter(|(flag, _)| flags & flag != 0).map(|(_, attribute)| attribute).sum()
 }
 
 #[cfg(test)]

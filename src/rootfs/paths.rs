@@ -141,7 +141,10 @@ impl Prefix {
     }
 
     fn component_end(&self, start: usize) -> usize {
-        self.bytes[start..self.length].iter().position(|byte| *byte == b'/').map_or(self.length, |at| start + at)
+        self.bytes[start..self.length]
+            .iter()
+            .position(|byte| *byte == b'/')
+            .map_or(self.length, |at| start + at)
     }
 
     fn with<T>(&mut self, end: usize, body: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {

@@ -25,7 +25,8 @@ pub fn load(bundle: &Path, name: &Path) -> Result<Loaded> {
     let path = bundle.join(name);
     let raw = std::fs::read(&path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
-            let text = format!("JSON specification file {} not found in {}", name.display(), bundle.display());
+            let text =
+                format!("JSON specification file {} not found in {}", name.display(), bundle.display());
             return Error::new(Kind::Config, text).hint("`davit spec` writes one");
         }
         Error::system(format_args!("read {}", path.display()), error)
@@ -106,7 +107,9 @@ mod tests {
     /// [E14] [E16]
     #[test]
     fn faults_have_a_path_and_a_line() {
-        let text = fault("{\n \"ociVersion\": \"1.0.0\",\n \"process\": {\"cwd\": \"/\", \"user\": {\"uid\": 0, \"gid\": 0}, \"args\": 5}\n}");
+        let text = fault(
+            "{\n \"ociVersion\": \"1.0.0\",\n \"process\": {\"cwd\": \"/\", \"user\": {\"uid\": 0, \"gid\": 0}, \"args\": 5}\n}",
+        );
         assert!(text.starts_with("line 3 column "), "{text}");
         assert!(text.contains("process.args: invalid type: integer `5`"), "{text}");
         let text = fault("{\"ociVersion\": \"1.0.0\", \"linux\": {\"namespaces\": [{\"type\": \"foo\"}]}}");

@@ -8,4 +8,6 @@ pub mod fd;
 pub mod mount;
 pub mod netlink;
 pub mod page;
+pub mod process;
+pub mod procfs;
 pub mod signal;

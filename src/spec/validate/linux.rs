@@ -105,8 +105,14 @@ fn hidden_paths(spec: &Spec, linux: &Linux, faults: &mut Faults) {
 /// Which namespace a kernel parameter belongs to (`a/b/c` form), if the container may own it.
 fn sysctl_namespace(key: &str) -> Option<LinuxNamespaceType> {
     const IPC: &[&str] = &[
-        "kernel/msgmax", "kernel/msgmnb", "kernel/msgmni", "kernel/sem", "kernel/shmall", "kernel/shmmax",
-        "kernel/shmmni", "kernel/shm_rmid_forced",
+        "kernel/msgmax",
+        "kernel/msgmnb",
+        "kernel/msgmni",
+        "kernel/sem",
+        "kernel/shmall",
+        "kernel/shmmax",
+        "kernel/shmmni",
+        "kernel/shm_rmid_forced",
     ];
     if key.starts_with("net/") {
         Some(LinuxNamespaceType::Network)
@@ -125,9 +131,18 @@ fn sysctl_namespace(key: &str) -> Option<LinuxNamespaceType> {
 /// (sysctl.d(5)), so that an interface name may hold a dot: `net/ipv4/conf/eth0.1/forwarding`.
 pub(crate) fn sysctl_path(key: &str) -> String {
     match key.find(['.', '/']) {
-        Some(at) if key.as_bytes()[at] == b'.' => {
-            key.chars().map(|c| if c == '.' { '/' } else if c == '/' { '.' } else { c }).collect()
-        }
+        Some(at) if key.as_bytes()[at] == b'.' => key
+            .chars()
+            .map(|c| {
+                if c == '.' {
+                    '/'
+                } else if c == '/' {
+                    '.'
+                } else {
+                    c
+                }
+            })
+            .collect(),
         _ => key.to_string(),
     }
 }
@@ -154,7 +169,10 @@ fn sysctl(spec: &Spec, linux: &Linux, faults: &mut Faults) {
                 faults.add(path, format!("sysctl {key:?} not allowed in host network namespace"));
             }
             Some(_) => {
-                faults.add(path, format!("sysctl {key:?} is not allowed in the hosts {} namespace", sysctl_kind(&file)));
+                faults.add(
+                    path,
+                    format!("sysctl {key:?} is not allowed in the hosts {} namespace", sysctl_kind(&file)),
+                );
             }
         }
     }
@@ -169,7 +187,8 @@ fn devices(linux: &Linux, faults: &mut Faults) {
     for (index, device) in linux.devices().as_deref().unwrap_or_default().iter().enumerate() {
         let path = format!("linux.devices[{index}]");
         if !device.path().is_absolute() {
-            faults.add(format!("{path}.path"), format!("{} is not an absolute path", device.path().display()));
+            faults
+                .add(format!("{path}.path"), format!("{} is not an absolute path", device.path().display()));
         }
         if device.typ() == A {
             faults.add(format!("{path}.type"), "\"a\" is for cgroup rules; a device is c, u, b or p");
@@ -215,7 +234,10 @@ mod tests {
     fn namespaces_are_unique_and_absolute() {
         let twice = json!({"namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "pid"}]});
         one_fault(linux(twice), "malformed spec file: duplicated ns \"pid\"");
-        one_fault(linux(json!({"namespaces": [{"type": "mount"}, {"type": "pid", "path": "x"}]})), "absolute");
+        one_fault(
+            linux(json!({"namespaces": [{"type": "mount"}, {"type": "pid", "path": "x"}]})),
+            "absolute",
+        );
     }
 
     /// [N8] [N9] [N10]
@@ -238,7 +260,10 @@ mod tests {
         let offsets = json!({"monotonic": {"secs": 5}});
         one_fault(linux(json!({ "timeOffsets": offsets })), "isn't enabled");
         let joined = json!([{"type": "mount"}, {"type": "time", "path": "/x"}]);
-        one_fault(linux(json!({"namespaces": joined, "timeOffsets": offsets})), "both namespace path and time offsets");
+        one_fault(
+            linux(json!({"namespaces": joined, "timeOffsets": offsets})),
+            "both namespace path and time offsets",
+        );
         let new = json!([{"type": "mount"}, {"type": "time"}]);
         one_fault(linux(json!({"namespaces": new, "timeOffsets": {"x": {"secs": 1}}})), "timeOffsets.x");
         assert!(faults_with(linux(json!({"namespaces": new, "timeOffsets": offsets}))).is_empty());
@@ -272,7 +297,10 @@ mod tests {
     /// [D1]
     #[test]
     fn devices() {
-        one_fault(linux(json!({"devices": [{"path": "x", "type": "c", "major": 1, "minor": 3}]})), "absolute");
+        one_fault(
+            linux(json!({"devices": [{"path": "x", "type": "c", "major": 1, "minor": 3}]})),
+            "absolute",
+        );
         one_fault(linux(json!({"devices": [{"path": "/x", "type": "a", "major": 1, "minor": 3}]})), "type");
     }
 }

@@ -137,7 +137,10 @@ mod tests {
     /// [P5]
     #[test]
     fn the_environment_is_checked() {
-        one_fault(json!({"process": {"env": ["A=1", "B"]}}), "process.env[1]: invalid environment variable: missing '='");
+        one_fault(
+            json!({"process": {"env": ["A=1", "B"]}}),
+            "process.env[1]: invalid environment variable: missing '='",
+        );
         one_fault(json!({"process": {"env": ["=x"]}}), "no name");
         one_fault(json!({"process": {"env": ["A=\u{0}"]}}), "NUL");
     }

@@ -1,0 +1,116 @@
+//! A failure in the child: no text, no allocation; the parent makes the sentence of it.
+
+use rustix::io::Errno;
+
+/// What the child was doing inside a step when a system call failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Action {
+    /// Nothing more than the step says.
+    Step,
+    /// Finding or making the mount point.
+    Target,
+    /// Opening what is to be mounted.
+    Source,
+    /// mount(2).
+    Mount,
+    /// Setting mount flags.
+    Flags,
+    /// Putting the mount into place.
+    Attach,
+    /// Changing propagation.
+    Propagation,
+    /// The target must be an ordinary directory, without symlinks on the way.
+    Plain,
+    /// Only procfs may cover /proc.
+    NotProcfs,
+    /// Something else is at the path already.
+    Occupied,
+    /// /dev/null is not the null device.
+    NotNull,
+    /// Changing the owner.
+    Owner,
+    /// Opening the file that is to be written.
+    Open,
+    /// Writing it.
+    Write,
+    /// The program was not found in PATH.
+    NotFound,
+    /// The program is a directory.
+    IsDirectory,
+    /// The program is Davit's own binary.
+    OwnBinary,
+    /// The working directory is outside of the container's root.
+    Outside,
+}
+
+impl Action {
+    const ALL: [Self; 18] = [
+        Self::Step,
+        Self::Target,
+        Self::Source,
+        Self::Mount,
+        Self::Flags,
+        Self::Attach,
+        Self::Propagation,
+        Self::Plain,
+        Self::NotProcfs,
+        Self::Occupied,
+        Self::NotNull,
+        Self::Owner,
+        Self::Open,
+        Self::Write,
+        Self::NotFound,
+        Self::IsDirectory,
+        Self::OwnBinary,
+        Self::Outside,
+    ];
+
+    /// The action with this number, as it crossed the channel.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|action| *action as u8 == number)
+    }
+}
+
+/// A failed system call in the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What was being done.
+    pub action: Action,
+    /// Why it failed.
+    pub errno: Errno,
+}
+
+impl From<Errno> for Fault {
+    fn from(errno: Errno) -> Self {
+        Self { action: Action::Step, errno }
+    }
+}
+
+/// Names the action that failed.
+pub trait During<T> {
+    /// Turns an errno into a [`Fault`] of `action`.
+    ///
+    /// # Errors
+    /// The same failure.
+    fn during(self, action: Action) -> Result<T, Fault>;
+}
+
+impl<T> During<T> for Result<T, Errno> {
+    fn during(self, action: Action) -> Result<T, Fault> {
+        self.map_err(|errno| Fault { action, errno })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn actions_cross_as_numbers() {
+        for action in Action::ALL {
+            assert_eq!(Action::from_number(action as u8), Some(action));
+        }
+        assert_eq!(Action::from_number(200), None);
+    }
+}

@@ -1,0 +1,132 @@
+//! Becoming the container's user, in the child.
+
+use std::ffi::CStr;
+
+use rustix::io::Errno;
+use rustix::process::{Gid, Uid};
+use rustix::thread::{set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+use super::{CapabilitySets, Rlimit};
+use crate::sys::process::{capset, drop_bounding, raise_ambient};
+
+/// Sets the supplementary groups, exactly these, even if none (R13). `lenient`: in a user namespace that denies
+/// setgroups(2) an empty list is as it is.
+///
+/// # Errors
+/// EPERM, EINVAL (a group is not mapped).
+pub fn set_groups(groups: &[u32], lenient: bool) -> Result<(), Errno> {
+    let mut ids = [Gid::ROOT; 64];
+    let result = match ids.get_mut(..groups.len()) {
+        Some(ids) => {
+            for (id, group) in ids.iter_mut().zip(groups) {
+                *id = Gid::from_raw(*group);
+            }
+            set_thread_groups(ids)
+        }
+        None => set_thread_groups(&groups.iter().map(|group| Gid::from_raw(*group)).collect::<Vec<_>>()),
+    };
+    match result {
+        Err(Errno::PERM) if lenient && groups.is_empty() => Ok(()),
+        other => other,
+    }
+}
+
+/// Sets real, effective and saved group id, then user id, keeping the permitted capabilities.
+///
+/// # Errors
+/// EINVAL: the id is not mapped in the user namespace; EPERM.
+pub fn set_ids(uid: u32, gid: u32) -> Result<(), Errno> {
+    let gid = Gid::from_raw(gid);
+    set_thread_res_gid(gid, gid, gid)?;
+    if uid != 0 {
+        set_keep_capabilities(true)?;
+    }
+    let uid = Uid::from_raw(uid);
+    set_thread_res_uid(uid, uid, uid)
+}
+
+/// Drops from the bounding set what is not in it.
+///
+/// # Errors
+/// EPERM.
+pub fn limit_bounding(sets: &CapabilitySets) -> Result<(), Errno> {
+    for capability in (0..64u8).filter(|number| sets.bounding >> number & 1 == 0) {
+        match drop_bounding(capability) {
+            // Beyond the last capability that this kernel knows.
+            Err(Errno::INVAL) => break,
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
+/// The final sets, ambient ones raised one by one; what can't be raised was warned about by the plan.
+///
+/// # Errors
+/// EPERM.
+pub fn set_capabilities(sets: &CapabilitySets) -> Result<(), Errno> {
+    capset(sets.effective, sets.permitted, sets.inheritable)?;
+    for capability in (0..64u8).filter(|number| sets.ambient >> number & 1 == 1) {
+        match raise_ambient(capability) {
+            Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Only the effective set is the final one: what is looked up now must be what the program could reach, while
+/// loading the seccomp filter still needs CAP_SYS_ADMIN later.
+///
+/// # Errors
+/// EPERM.
+pub fn lower_effective(sets: &CapabilitySets, available: u64) -> Result<(), Errno> {
+    capset(sets.effective, available, sets.inheritable)
+}
+
+/// Sets one resource limit.
+///
+/// # Errors
+/// EPERM (raising a hard limit), EINVAL.
+pub fn set_rlimit(limit: &Rlimit) -> Result<(), Errno> {
+    let bound = |value: u64| if value == u64::MAX { None } else { Some(value) };
+    let new = rustix::process::Rlimit { current: bound(limit.soft), maximum: bound(limit.hard) };
+    rustix::process::setrlimit(limit.resource, new)
+}
+
+/// HOME of a user id from the text of /etc/passwd, written NUL-terminated as `HOME=…` into `out`; `/` if the user
+/// is not there (P5).
+pub fn home<'a>(uid: u32, passwd: &[u8], out: &'a mut [u8; 1024]) -> &'a CStr {
+    let directory = passwd
+        .split(|byte| *byte == b'\n')
+        .find_map(|line| {
+            let mut fields = line.split(|byte| *byte == b':');
+            let id = fields.nth(2)?;
+            let id: u32 = std::str::from_utf8(id).ok()?.parse().ok()?;
+            fields.nth(2).filter(|home| id == uid && !home.is_empty() && home.len() < 1000)
+        })
+        .unwrap_or(b"/");
+    out.fill(0);
+    for (to, from) in out.iter_mut().zip(b"HOME=".iter().chain(directory)) {
+        *to = *from;
+    }
+    CStr::from_bytes_until_nul(out).unwrap_or(c"HOME=/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [P5]
+    #[test]
+    fn home_comes_from_passwd() {
+        let passwd =
+            b"root:x:0:0:root:/root:/bin/sh\nbroken\nu:x:1000:1000::/home/u:/bin/sh\nn:x:5:5:::/bin/sh\n";
+        let mut buffer = [0; 1024];
+        assert_eq!(home(0, passwd, &mut buffer), c"HOME=/root");
+        assert_eq!(home(1000, passwd, &mut buffer), c"HOME=/home/u");
+        assert_eq!(home(5, passwd, &mut buffer), c"HOME=/");
+        assert_eq!(home(7, passwd, &mut buffer), c"HOME=/");
+        assert_eq!(home(7, b"", &mut buffer), c"HOME=/");
+    }
+}

@@ -1,0 +1,181 @@
+//! The file tree: mounts in order, device nodes, hidden paths.
+
+use std::ffi::CString;
+use std::path::Path;
+
+use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Mount, Spec};
+
+use super::cstring;
+use crate::cgroups::Layout;
+use crate::error::Result;
+use crate::rootfs::options::{self, MountOptions};
+use crate::rootfs::paths::normalize;
+use crate::rootfs::propagation_flags;
+use crate::rootfs::tree::{CgroupMount, DeviceNode, HiddenPath, MountAction, MountOp, RootfsPlan};
+
+/// Decides the file tree of a container.
+///
+/// # Errors
+/// A path with a NUL byte.
+pub fn plan(spec: &Spec, bundle: &Path, no_pivot: bool, layout: &Layout) -> Result<RootfsPlan> {
+    let Some(root) = spec.root() else { return Ok(RootfsPlan::default()) };
+    let linux = spec.linux().as_ref();
+    let given = linux.and_then(|linux| linux.rootfs_propagation().as_deref()).filter(|value| !value.is_empty());
+    let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let own_dev = !mounts.iter().any(|mount| is_dev_bind(mount));
+    Ok(RootfsPlan {
+        path: cstring(bundle.join(root.path()).as_os_str().as_encoded_bytes())?,
+        private: crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Mount),
+        propagation: given.and_then(propagation_flags).unwrap_or(libc::MS_SLAVE | libc::MS_REC),
+        root_propagation: given.and_then(propagation_flags),
+        readonly: root.readonly() == Some(true),
+        no_pivot,
+        mounts: mounts.iter().map(|mount| mount_op(mount, bundle, layout)).collect::<Result<_>>()?,
+        devices: if own_dev { devices(linux)? } else { Vec::new() },
+        dev_links: own_dev,
+        masked: hidden(linux.and_then(|linux| linux.masked_paths().as_deref()))?,
+        readonly_paths: hidden(linux.and_then(|linux| linux.readonly_paths().as_deref()))?,
+    })
+}
+
+/// `/dev` given as a bind: nothing is made in it (M46).
+fn is_dev_bind(mount: &Mount) -> bool {
+    normalize(mount.destination()) == "dev" && parse(mount).is_bind()
+}
+
+fn parse(mount: &Mount) -> MountOptions {
+    options::parse(mount.options().as_deref().unwrap_or_default().iter().map(String::as_str))
+}
+
+fn mount_op(mount: &Mount, bundle: &Path, layout: &Layout) -> Result<MountOp> {
+    let options = parse(mount);
+    let target = normalize(mount.destination());
+    let fstype = mount.typ().as_deref().unwrap_or_default();
+    let readonly_later =
+        !options.is_bind() && fstype == "tmpfs" && options.flags & (libc::MS_RDONLY | libc::MS_REMOUNT) == libc::MS_RDONLY;
+    let action = if options.is_bind() {
+        bind(mount, bundle, &options, &target)?
+    } else if options.flags & libc::MS_REMOUNT != 0 {
+        MountAction::Remount { flags: options.flags, data: data(&options)? }
+    } else {
+        fresh(mount, &options, fstype, layout, readonly_later)?
+    };
+    Ok(MountOp {
+        target: cstring(target)?,
+        action,
+        propagation: options.propagation,
+        recursive: options.recursive,
+        readonly_later,
+    })
+}
+
+fn data(options: &MountOptions) -> Result<Option<CString>> {
+    if options.data.is_empty() { Ok(None) } else { cstring(options.data.as_str()).map(Some) }
+}
+
+fn bind(mount: &Mount, bundle: &Path, options: &MountOptions, target: &str) -> Result<MountAction> {
+    let source = mount.source().clone().unwrap_or_default();
+    Ok(MountAction::Bind {
+        source: cstring(bundle.join(source).as_os_str().as_encoded_bytes())?,
+        recursive: options.flags & libc::MS_REC != 0,
+        attributes: options.attributes(),
+        covers_proc: target == "proc",
+    })
+}
+
+fn fresh(
+    mount: &Mount,
+    options: &MountOptions,
+    fstype: &str,
+    layout: &Layout,
+    readonly_later: bool,
+) -> Result<MountAction> {
+    if fstype == "cgroup" || fstype == "cgroup2" {
+        return match layout {
+            Layout::V2 { .. } => Ok(MountAction::CgroupV2 { flags: options.flags }),
+            Layout::V1 { .. } if fstype == "cgroup2" => Ok(MountAction::CgroupV2 { flags: options.flags }),
+            Layout::V1 { .. } => cgroup_v1(options, layout),
+        };
+    }
+    let source = mount.source().as_ref().map_or(fstype.as_bytes(), |source| source.as_os_str().as_encoded_bytes());
+    let flags = if readonly_later { options.flags & !libc::MS_RDONLY } else { options.flags };
+    Ok(MountAction::Fresh {
+        fstype: cstring(fstype)?,
+        source: cstring(source)?,
+        flags,
+        data: data(options)?,
+        plain_target: fstype == "proc" || fstype == "sysfs",
+    })
+}
+
+fn cgroup_v1(options: &MountOptions, layout: &Layout) -> Result<MountAction> {
+    let Layout::V1 { hierarchies, .. } = layout else {
+        return Ok(MountAction::CgroupV2 { flags: options.flags });
+    };
+    let mut mounts = Vec::with_capacity(hierarchies.len());
+    let mut links = Vec::new();
+    for hierarchy in hierarchies {
+        let controllers = hierarchy.controllers.as_str();
+        let (name, data) = match controllers.strip_prefix("name=") {
+            Some(name) => (name, format!("none,name={name}")),
+            None => (controllers, controllers.to_string()),
+        };
+        if controllers.contains(',') {
+            for alias in controllers.split(',') {
+                links.push((cstring(alias)?, cstring(name)?));
+            }
+        }
+        let host = cstring(hierarchy.mount.as_os_str().as_encoded_bytes())?;
+        mounts.push(CgroupMount { name: cstring(name)?, data: cstring(data)?, host });
+    }
+    Ok(MountAction::CgroupV1 { flags: options.flags, hierarchies: mounts, links })
+}
+
+/// The devices every container has (config-linux.md, "Default Devices"), as name, major and minor.
+const DEFAULT_DEVICES: &[(&str, u32, u32)] =
+    &[("null", 1, 3), ("zero", 1, 5), ("full", 1, 7), ("random", 1, 8), ("urandom", 1, 9), ("tty", 5, 0)];
+
+fn devices(linux: Option<&Linux>) -> Result<Vec<DeviceNode>> {
+    let given = linux.and_then(|linux| linux.devices().as_deref()).unwrap_or_default();
+    let mut nodes = Vec::with_capacity(given.len() + DEFAULT_DEVICES.len());
+    for (name, major, minor) in DEFAULT_DEVICES {
+        let path = cstring(format!("dev/{name}"))?;
+        let device = rustix::fs::makedev(*major, *minor);
+        nodes.push(DeviceNode { path, mode: libc::S_IFCHR | 0o666, device, uid: 0, gid: 0, index: None });
+    }
+    for (index, device) in given.iter().enumerate() {
+        let node = device_node(device, index)?;
+        // An entry of the config replaces the default of the same path (D4).
+        nodes.retain(|other| other.path != node.path);
+        nodes.push(node);
+    }
+    Ok(nodes)
+}
+
+fn device_node(device: &LinuxDevice, index: usize) -> Result<DeviceNode> {
+    let kind = match device.typ() {
+        LinuxDeviceType::B => libc::S_IFBLK,
+        LinuxDeviceType::P => libc::S_IFIFO,
+        LinuxDeviceType::C | LinuxDeviceType::U | LinuxDeviceType::A => libc::S_IFCHR,
+    };
+    let number = |value: i64| u32::try_from(value).unwrap_or(0);
+    Ok(DeviceNode {
+        path: cstring(normalize(device.path()))?,
+        mode: kind | (device.file_mode().unwrap_or(0o666) & 0o7777),
+        device: if kind == libc::S_IFIFO { 0 } else { rustix::fs::makedev(number(device.major()), number(device.minor())) },
+        uid: device.uid().unwrap_or(0),
+        gid: device.gid().unwrap_or(0),
+        index: Some(index),
+    })
+}
+
+fn hidden(paths: Option<&[String]>) -> Result<Vec<HiddenPath>> {
+    let mut result: Vec<HiddenPath> = Vec::new();
+    for (index, path) in paths.unwrap_or_default().iter().enumerate() {
+        let path = cstring(normalize(Path::new(path)))?;
+        if !result.iter().any(|other| other.path == path) {
+            result.push(HiddenPath { path, index });
+        }
+    }
+    Ok(result)
+}
