@@ -193,8 +193,8 @@ struct Host {
 impl Host {
     fn detect(rootless: bool) -> Self {
         /// `CGROUP2_SUPER_MAGIC`, include/uapi/linux/magic.h.
-        const CGROUP2: i64 = 0x6367_7270;
-        let unified = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| i64::from(fs.f_type) == CGROUP2);
+        const CGROUP2: rustix::fs::FsWord = 0x6367_7270;
+        let unified = rustix::fs::statfs("/sys/fs/cgroup").is_ok_and(|fs| fs.f_type == CGROUP2);
         let ids = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
         Self { unified, rootless: rootless.then_some(ids) }
     }
