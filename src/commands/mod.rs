@@ -1,1 +1,5 @@
-//! (in work)
+//! One file a verb, each thin.
+
+pub mod features;
+pub mod help;
+pub mod spec;

@@ -1,0 +1,475 @@
+//! The command line: runc's surface, by Go's rules, from one table (features.md sections 1 and 2).
+//!
+//! `table` says what there is, `parse` reads it by Go's rules, this file makes typed values of it, `help` renders
+//! texts when somebody asks for them.
+
+mod help;
+mod parse;
+mod root;
+pub mod table;
+#[cfg(test)]
+mod tests;
+
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+use self::parse::{Given, parse_bool, scan, usage};
+use self::table::{COMMANDS, CommandSpec, GLOBAL, Opt, Verb};
+use crate::error::{Error, Kind, Result};
+
+pub use self::help::{SPEC_VERSION, commit, version};
+pub use self::root::{StateRoot, default_root, in_user_namespace};
+
+/// A whole command line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Invocation {
+    /// The options before the command.
+    pub global: Global,
+    /// The command with its options and arguments.
+    pub command: Command,
+    /// The command's name as texts show it (`davit NAME failed: …`); empty when there is none.
+    pub name: &'static str,
+}
+
+/// A command line that cannot be carried out.
+#[derive(Debug)]
+pub struct UsageError {
+    /// What was understood before the fault: it says where the error goes.
+    pub global: Global,
+    /// The help that belongs on stdout; may be empty.
+    pub stdout: String,
+    /// The fault; its exit code is 1, or 3 for an unknown command.
+    pub error: Error,
+}
+
+/// The options before the command.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Global {
+    /// `--root`: absolute; `None` for the default ([`Global::state_root`]).
+    pub root: Option<PathBuf>,
+    /// `--log`: the log file.
+    pub log: Option<PathBuf>,
+    /// `--log-format`.
+    pub log_format: LogFormat,
+    /// `--log-level`, `--debug`.
+    pub level: Level,
+    /// `--cgroup-manager`, `--systemd-cgroup`: the last one given.
+    pub cgroup_manager: CgroupManager,
+    /// `--rootless`.
+    pub rootless: Rootless,
+    /// The command's stdout and stderr are read together as one answer: no warning may be printed.
+    pub quiet: bool,
+}
+
+impl Global {
+    /// Where the containers' state lives.
+    pub fn state_root(&self) -> StateRoot {
+        match &self.root {
+            Some(path) => StateRoot { path: path.clone(), xdg: false },
+            None => default_root(),
+        }
+    }
+}
+
+/// How log records are written (features.md G15).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LogFormat {
+    /// logrus' text: `time="…" level=error msg="…"`.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Which log records are written: those of this level and below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// Failures.
+    Error,
+    /// And what was passed over.
+    #[default]
+    Warning,
+    /// And every step.
+    Debug,
+}
+
+/// Who makes the container's cgroup (features.md G17, X1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum CgroupManager {
+    /// The runtime, in the file system.
+    #[default]
+    Cgroupfs,
+    /// systemd, asked over D-Bus.
+    Systemd,
+    /// Nobody: the container stays in the caller's cgroup.
+    Disabled,
+}
+
+/// Whether missing permission for cgroups is passed over (features.md G18).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Rootless {
+    /// Decided from the effective user id and the user namespace.
+    #[default]
+    Auto,
+    /// It is.
+    True,
+    /// It is not.
+    False,
+}
+
+/// `--format` of `list` and `ps`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TableFormat {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs.
+    Json,
+}
+
+/// `--format` of `plan`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PlanFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// What to do.
+#[derive(Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Command {
+    /// Print this help; exit code 0.
+    Help(String),
+    /// Print [`version`]; exit code 0.
+    Version,
+    Create(CreateArgs),
+    Run(RunArgs),
+    Start {
+        id: String,
+    },
+    State {
+        id: String,
+    },
+    /// `signal` as given: a number or a name.
+    Kill {
+        id: String,
+        signal: Option<String>,
+        all: bool,
+    },
+    Delete {
+        id: String,
+        force: bool,
+    },
+    List {
+        format: TableFormat,
+        quiet: bool,
+    },
+    /// `args`: options for ps(1); empty for the default.
+    Ps {
+        id: String,
+        format: TableFormat,
+        args: Vec<OsString>,
+    },
+    Pause {
+        id: String,
+    },
+    Resume {
+        id: String,
+    },
+    Spec(SpecArgs),
+    Features,
+    Plan(PlanArgs),
+}
+
+/// `create`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CreateArgs {
+    /// The container's id, not validated yet.
+    pub id: String,
+    /// `--bundle`; `None` for the current directory.
+    pub bundle: Option<PathBuf>,
+    /// `--config`; `None` for the bundle's config.json.
+    pub config: Option<PathBuf>,
+    /// `--console-socket`.
+    pub console_socket: Option<PathBuf>,
+    /// `--pidfd-socket`.
+    pub pidfd_socket: Option<PathBuf>,
+    /// `--pid-file`.
+    pub pid_file: Option<PathBuf>,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`: how many, counted from fd 3 on, besides `$LISTEN_FDS`.
+    pub preserve_fds: u32,
+}
+
+/// `run`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RunArgs {
+    /// What it shares with `create`.
+    pub create: CreateArgs,
+    /// `--detach`.
+    pub detach: bool,
+    /// `--keep`.
+    pub keep: bool,
+    /// `--no-subreaper`.
+    pub no_subreaper: bool,
+}
+
+/// `spec`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SpecArgs {
+    /// `--bundle`; `None` for the current directory.
+    pub bundle: Option<PathBuf>,
+    /// `--file`, relative to the bundle; `None` for config.json.
+    pub file: Option<PathBuf>,
+    /// `--rootless`.
+    pub rootless: bool,
+}
+
+/// `plan`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanArgs {
+    /// `--bundle`; `None` for the current directory.
+    pub bundle: Option<PathBuf>,
+    /// `--config`; `None` for the bundle's config.json.
+    pub config: Option<PathBuf>,
+    /// `--format`.
+    pub format: PlanFormat,
+}
+
+/// Reads a command line; `args` comes without the program's name.
+///
+/// # Errors
+/// A wrong command line, with the help that goes to stdout and the global options understood so far.
+pub fn parse(mut args: impl Iterator<Item = OsString>) -> Result<Invocation, Box<UsageError>> {
+    let mut global = Global::default();
+    match parse_into(&mut global, &mut args) {
+        Ok((name, command)) => Ok(Invocation { global, command, name }),
+        Err((stdout, error)) => Err(Box::new(UsageError { global, stdout, error })),
+    }
+}
+
+/// A text for stdout and the fault.
+type Fault = (String, Error);
+
+fn plain(error: Error) -> Fault {
+    (String::new(), error)
+}
+
+fn parse_into(
+    global: &mut Global,
+    args: &mut impl Iterator<Item = OsString>,
+) -> Result<(&'static str, Command), Fault> {
+    let (mut given, operands) = scan(GLOBAL, args, true)
+        .map_err(|error| (format!("Incorrect Usage. {error}\n\n{}", help::program()), error))?;
+    if given.flag(Opt::Help) {
+        return Ok(("", Command::Help(help::program())));
+    }
+    if given.flag(Opt::Version) {
+        return Ok(("", Command::Version));
+    }
+    let settings = set_global(global, &mut given);
+    let Some(name) = operands.first() else {
+        return Ok(("", Command::Help(help::program())));
+    };
+    settings.map_err(plain)?;
+    let spec = find(name).map_err(plain)?;
+    global.quiet = spec.quiet;
+    let (given, mut operands) = scan(spec.options, args, spec.trailing)
+        .map_err(|error| (format!("Incorrect Usage: {error}\n\n{}", help::command(spec)), error))?;
+    if given.flag(Opt::Help) {
+        return Ok((spec.name, Command::Help(help::command(spec))));
+    }
+    if spec.trailing {
+        operands.extend(args);
+    }
+    count(spec, operands.len())
+        .map_err(|error| (format!("Incorrect Usage.\n\n{}", help::command(spec)), error))?;
+    Ok((spec.name, command(spec.verb, given, operands).map_err(plain)?))
+}
+
+fn set_global(global: &mut Global, given: &mut Given) -> Result<()> {
+    // Where errors go comes first, so that the faults after it are told there.
+    global.log = given.path(Opt::Log);
+    if let Some(format) = given.text(Opt::LogFormat) {
+        global.log_format = match format.to_str() {
+            Some("" | "text") => LogFormat::Text,
+            Some("json") => LogFormat::Json,
+            _ => return Err(usage(format!("invalid log-format: {}", format.display()))),
+        };
+    }
+    if let Some(level) = given.text(Opt::LogLevel) {
+        global.level = match level.to_str() {
+            Some("error") => Level::Error,
+            Some("" | "warning" | "warn" | "info") => Level::Warning,
+            Some("debug" | "trace") => Level::Debug,
+            _ => return Err(usage(format!("invalid log-level: {}", level.display()))),
+        };
+    }
+    if given.flag(Opt::Debug) {
+        global.level = Level::Debug;
+    }
+    if let Some(root) = given.text(Opt::Root) {
+        global.root = Some(root::explicit_root(&root)?);
+    }
+    global.cgroup_manager = cgroup_manager(given)?;
+    if let Some(mode) = given.text(Opt::Rootless) {
+        global.rootless = match (mode.as_encoded_bytes(), parse_bool(mode.as_encoded_bytes())) {
+            (b"" | b"auto", _) => Rootless::Auto,
+            (_, Some(true)) => Rootless::True,
+            (_, Some(false)) => Rootless::False,
+            _ => return Err(usage(format!("invalid rootless: {}", mode.display()))),
+        };
+    }
+    Ok(())
+}
+
+/// `--cgroup-manager` and `--systemd-cgroup` set one thing: the last one given wins.
+fn cgroup_manager(given: &mut Given) -> Result<CgroupManager> {
+    let named = match given.text(Opt::CgroupManager) {
+        None => None,
+        Some(name) => Some(match name.to_str() {
+            Some("cgroupfs") => CgroupManager::Cgroupfs,
+            Some("systemd") => CgroupManager::Systemd,
+            Some("disabled") => CgroupManager::Disabled,
+            _ => return Err(usage(format!("invalid cgroup-manager: {}", name.display()))),
+        }),
+    };
+    let systemd = given.flag(Opt::SystemdCgroup).then_some(CgroupManager::Systemd);
+    let last = given.order().filter(|opt| matches!(opt, Opt::CgroupManager | Opt::SystemdCgroup)).last();
+    Ok(match last {
+        Some(Opt::SystemdCgroup) => systemd.or(named),
+        _ => named,
+    }
+    .unwrap_or_default())
+}
+
+/// The command called `name`.
+fn find(name: &OsStr) -> Result<&'static CommandSpec> {
+    let known =
+        |command: &&CommandSpec| command.name == name || command.aliases.iter().any(|alias| *alias == name);
+    COMMANDS.iter().find(known).ok_or_else(|| {
+        let name = name.to_string_lossy();
+        let error = Error::new(Kind::UnknownCommand, format!("No help topic for '{name}'"));
+        match closest(&name) {
+            Some(close) => error.hint(format!("did you mean {close:?}?")),
+            None => error,
+        }
+    })
+}
+
+/// The only command that begins with `name`, or the one at most two slips away.
+fn closest(name: &str) -> Option<&'static str> {
+    let mut begin = COMMANDS.iter().filter(|command| name.len() > 1 && command.name.starts_with(name));
+    if let (Some(only), None) = (begin.next(), begin.next()) {
+        return Some(only.name);
+    }
+    let (slips, near) = COMMANDS.iter().map(|command| (distance(name, command.name), command.name)).min()?;
+    (slips <= 2 && slips < name.len().min(near.len())).then_some(near)
+}
+
+/// How many letters have to be put in, taken out or changed (Levenshtein).
+fn distance(from: &str, to: &str) -> usize {
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (done, letter) in from.bytes().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], done + 1);
+        for (at, other) in to.bytes().enumerate() {
+            let changed = diagonal + usize::from(letter != other);
+            diagonal = row[at + 1];
+            row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
+        }
+    }
+    row[to.len()]
+}
+
+/// The number of arguments (features.md G9, runc's words).
+fn count(spec: &CommandSpec, found: usize) -> Result<()> {
+    let CommandSpec { name, min, max, .. } = spec;
+    let rule = match () {
+        () if (*min..=*max).contains(&found) => return Ok(()),
+        () if min == max => format!("exactly {min}"),
+        () if found < *min => format!("a minimum of {min}"),
+        () => format!("a maximum of {max}"),
+    };
+    Err(usage(format!("davit: \"{name}\" requires {rule} argument(s)")))
+}
+
+fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Command> {
+    let mut operands = operands.into_iter();
+    let mut id = || {
+        let id = operands.next().unwrap_or_default().into_string();
+        id.map_err(|_| usage("invalid container ID format"))
+    };
+    Ok(match verb {
+        Verb::Create => Command::Create(create_args(id()?, &mut given)),
+        Verb::Run => Command::Run(RunArgs {
+            create: create_args(id()?, &mut given),
+            detach: given.flag(Opt::Detach),
+            keep: given.flag(Opt::Keep),
+            no_subreaper: given.flag(Opt::NoSubreaper),
+        }),
+        Verb::Start => Command::Start { id: id()? },
+        Verb::State => Command::State { id: id()? },
+        Verb::Kill => Command::Kill {
+            id: id()?,
+            signal: operands.next().map(|signal| signal.to_string_lossy().into_owned()),
+            all: given.flag(Opt::All),
+        },
+        Verb::Delete => Command::Delete { id: id()?, force: given.flag(Opt::Force) },
+        Verb::List => Command::List { format: table_format(&mut given)?, quiet: given.flag(Opt::Quiet) },
+        Verb::Ps => Command::Ps { id: id()?, format: table_format(&mut given)?, args: operands.collect() },
+        Verb::Pause => Command::Pause { id: id()? },
+        Verb::Resume => Command::Resume { id: id()? },
+        Verb::Spec => Command::Spec(SpecArgs {
+            bundle: given.path(Opt::Bundle),
+            file: given.path(Opt::File),
+            rootless: given.flag(Opt::Rootless),
+        }),
+        Verb::Features => Command::Features,
+        Verb::Plan => Command::Plan(PlanArgs {
+            bundle: given.path(Opt::Bundle),
+            config: given.path(Opt::Config),
+            format: plan_format(&mut given)?,
+        }),
+        Verb::Help => Command::Help(match operands.next() {
+            Some(topic) => help::command(find(&topic)?),
+            None => help::program(),
+        }),
+    })
+}
+
+fn create_args(id: String, given: &mut Given) -> CreateArgs {
+    CreateArgs {
+        id,
+        bundle: given.path(Opt::Bundle),
+        config: given.path(Opt::Config),
+        console_socket: given.path(Opt::ConsoleSocket),
+        pidfd_socket: given.path(Opt::PidfdSocket),
+        pid_file: given.path(Opt::PidFile),
+        no_pivot: given.flag(Opt::NoPivot),
+        no_new_keyring: given.flag(Opt::NoNewKeyring),
+        preserve_fds: given.number(Opt::PreserveFds).unwrap_or(0),
+    }
+}
+
+fn table_format(given: &mut Given) -> Result<TableFormat> {
+    match given.text(Opt::Format).as_deref().map(OsStr::to_str) {
+        None | Some(Some("table")) => Ok(TableFormat::Table),
+        Some(Some("json")) => Ok(TableFormat::Json),
+        // runc's words (features.md V20).
+        Some(_) => Err(usage("invalid format option")),
+    }
+}
+
+fn plan_format(given: &mut Given) -> Result<PlanFormat> {
+    match given.text(Opt::Format).as_deref().map(OsStr::to_str) {
+        None | Some(Some("text")) => Ok(PlanFormat::Text),
+        Some(Some("json")) => Ok(PlanFormat::Json),
+        Some(_) => Err(usage("invalid format option").hint("text or json")),
+    }
+}

@@ -1,0 +1,152 @@
+//! Go's rules for options (package `flag`, as runc's callers rely on them) over the tables.
+//!
+//! No crate fits: getopt-like parsers, lexopt among them, read `-no-subreaper` as a cluster of short options, while
+//! here one dash and two mean the same and short and long names are one name space (features.md G2).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::PathBuf;
+
+use super::table::{HELP, Kind, Opt, OptionSpec};
+use crate::error::{self, Error, Result};
+
+/// The value that an option was given.
+#[derive(Debug, PartialEq, Eq)]
+enum Value {
+    Flag(bool),
+    Text(OsString),
+    Number(u32),
+}
+
+/// The options of one command line, in their order.
+#[derive(Debug, Default)]
+pub(super) struct Given(Vec<(Opt, Value)>);
+
+impl Given {
+    /// The last value given for `opt` (features.md G4).
+    fn last(&self, opt: Opt) -> Option<&Value> {
+        self.0.iter().rev().find(|(given, _)| *given == opt).map(|(_, value)| value)
+    }
+
+    /// A flag; false when it is absent.
+    pub(super) fn flag(&self, opt: Opt) -> bool {
+        matches!(self.last(opt), Some(Value::Flag(true)))
+    }
+
+    /// A number, if given.
+    pub(super) fn number(&self, opt: Opt) -> Option<u32> {
+        match self.last(opt) {
+            Some(Value::Number(number)) => Some(*number),
+            _ => None,
+        }
+    }
+
+    /// A text, if given; it is moved out.
+    pub(super) fn text(&mut self, opt: Opt) -> Option<OsString> {
+        let at = self.0.iter().rposition(|(given, _)| *given == opt)?;
+        match &mut self.0.get_mut(at)?.1 {
+            Value::Text(text) => Some(std::mem::take(text)),
+            _ => None,
+        }
+    }
+
+    /// A path, if given and not empty (callers write `--log ""` for "none").
+    pub(super) fn path(&mut self, opt: Opt) -> Option<PathBuf> {
+        self.text(opt).filter(|path| !path.is_empty()).map(PathBuf::from)
+    }
+
+    /// The options in the order in which they were given, for those that share one setting.
+    pub(super) fn order(&self) -> impl Iterator<Item = Opt> + '_ {
+        self.0.iter().map(|(opt, _)| *opt)
+    }
+}
+
+/// Reads options and operands from `args` up to the end, or with `stop` up to the first operand, which is the one
+/// returned; the rest then still is in `args`.
+///
+/// # Errors
+/// An unknown option, a missing value, a value of the wrong kind; in the words of Go's `flag`.
+pub(super) fn scan(
+    options: &[OptionSpec],
+    args: &mut impl Iterator<Item = OsString>,
+    stop: bool,
+) -> Result<(Given, Vec<OsString>)> {
+    let mut given = Given::default();
+    let mut operands = Vec::new();
+    while let Some(arg) = args.next() {
+        match arg.as_bytes() {
+            b"--" if stop => {
+                operands.extend(args.next());
+                break;
+            }
+            b"--" => operands.extend(args.by_ref()),
+            [b'-', _, ..] => given.0.push(option(options, arg, args)?),
+            _ => {
+                operands.push(arg);
+                if stop {
+                    break;
+                }
+            }
+        }
+    }
+    Ok((given, operands))
+}
+
+/// One option, `arg`, with its value from after the `=` or from the next argument.
+fn option(
+    options: &[OptionSpec],
+    arg: OsString,
+    args: &mut impl Iterator<Item = OsString>,
+) -> Result<(Opt, Value)> {
+    let body = match arg.as_bytes() {
+        [b'-', b'-', body @ ..] | [b'-', body @ ..] => body,
+        body => body,
+    };
+    if matches!(body, [] | [b'-' | b'=', ..]) {
+        return Err(usage(format!("bad flag syntax: {}", arg.display())));
+    }
+    let (name, value) = match body.iter().position(|&byte| byte == b'=') {
+        Some(at) => (&body[..at], Some(&body[at + 1..])),
+        None => (body, None),
+    };
+    let shown = String::from_utf8_lossy(name);
+    let Some(spec) = options.iter().chain([&HELP]).find(|spec| spec.is(name)) else {
+        return Err(usage(format!("flag provided but not defined: -{shown}")));
+    };
+    if spec.kind == Kind::Flag {
+        let Some(value) = value else { return Ok((spec.opt, Value::Flag(true))) };
+        let Some(on) = parse_bool(value) else {
+            let value = String::from_utf8_lossy(value);
+            return Err(usage(format!("invalid boolean value {value:?} for -{shown}: parse error")));
+        };
+        return Ok((spec.opt, Value::Flag(on)));
+    }
+    let value = match value {
+        Some(value) => OsString::from_vec(value.to_vec()),
+        None => args.next().ok_or_else(|| usage(format!("flag needs an argument: -{shown}")))?,
+    };
+    if spec.kind == Kind::Text {
+        return Ok((spec.opt, Value::Text(value)));
+    }
+    match value.to_str().and_then(|value| value.parse().ok()) {
+        Some(number) => Ok((spec.opt, Value::Number(number))),
+        None => {
+            let value = value.to_string_lossy();
+            Err(usage(format!("invalid value {value:?} for flag -{shown}: parse error")))
+        }
+    }
+}
+
+/// The words of Go's `strconv.ParseBool`.
+pub(super) fn parse_bool(word: &[u8]) -> Option<bool> {
+    match word {
+        b"1" | b"t" | b"T" | b"true" | b"TRUE" | b"True" => Some(true),
+        b"0" | b"f" | b"F" | b"false" | b"FALSE" | b"False" => Some(false),
+        _ => None,
+    }
+}
+
+/// A wrong command line.
+pub(super) fn usage(message: impl Into<String>) -> Error {
+    Error::new(error::Kind::Usage, message)
+}

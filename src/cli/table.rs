@@ -1,0 +1,389 @@
+//! Every option and command, once: parser, help, man page and completions are made from these tables.
+
+/// An option's identity; how it is spelt is the table's matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Opt {
+    All,
+    Bundle,
+    CgroupManager,
+    Config,
+    ConsoleSocket,
+    Criu,
+    Debug,
+    Detach,
+    File,
+    Force,
+    Format,
+    Help,
+    Keep,
+    Log,
+    LogFormat,
+    LogLevel,
+    NoNewKeyring,
+    NoPivot,
+    NoSubreaper,
+    PidFile,
+    PidfdSocket,
+    PreserveFds,
+    Quiet,
+    Root,
+    Rootless,
+    SystemdCgroup,
+    Version,
+}
+
+/// A command's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Verb {
+    Create,
+    Delete,
+    Features,
+    Help,
+    Kill,
+    List,
+    Pause,
+    Plan,
+    Ps,
+    Resume,
+    Run,
+    Spec,
+    Start,
+    State,
+}
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing, or `=true` and `=false` in the words of Go's `strconv.ParseBool`.
+    Flag,
+    /// Any text, UTF-8 or not.
+    Text,
+    /// A decimal number from 0 to 2^32-1.
+    Number,
+}
+
+/// One option of the program or of a command.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// What it is.
+    pub opt: Opt,
+    /// The long name, without dashes.
+    pub long: &'static str,
+    /// The short name, without its dash.
+    pub short: Option<&'static str>,
+    /// What it takes.
+    pub kind: Kind,
+    /// The placeholder of the value in the help; empty for a flag.
+    pub value: &'static str,
+    /// Accepted, but not shown in the help.
+    pub hidden: bool,
+    /// One line for the help.
+    pub help: &'static str,
+    /// The default that the help shows.
+    pub default: Option<&'static str>,
+}
+
+/// One command.
+#[derive(Debug)]
+pub struct CommandSpec {
+    /// What it is.
+    pub verb: Verb,
+    /// The name on the command line.
+    pub name: &'static str,
+    /// Other names for it.
+    pub aliases: &'static [&'static str],
+    /// How the help shows the arguments.
+    pub arguments: &'static str,
+    /// The least number of arguments.
+    pub min: usize,
+    /// The greatest number of arguments.
+    pub max: usize,
+    /// Everything after the first argument belongs to another program: no option is looked for there.
+    pub trailing: bool,
+    /// Callers read stdout and stderr of this command together as one answer: it prints no warning.
+    pub quiet: bool,
+    /// One line for the list of commands.
+    pub summary: &'static str,
+    /// The longer text; lines are indented by the help.
+    pub description: &'static str,
+    /// Its options, without `--help`.
+    pub options: &'static [OptionSpec],
+}
+
+const fn flag(opt: Opt, long: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { opt, long, short: None, kind: Kind::Flag, value: "", hidden: false, help, default: None }
+}
+
+const fn text(opt: Opt, long: &'static str, value: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { opt, long, short: None, kind: Kind::Text, value, hidden: false, help, default: None }
+}
+
+impl OptionSpec {
+    const fn short(self, short: &'static str) -> Self {
+        Self { short: Some(short), ..self }
+    }
+
+    const fn default(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+
+    const fn hidden(self) -> Self {
+        Self { hidden: true, ..self }
+    }
+
+    /// Whether `name`, without dashes, is this option.
+    pub fn is(&self, name: &[u8]) -> bool {
+        self.long.as_bytes() == name || self.short.is_some_and(|short| short.as_bytes() == name)
+    }
+}
+
+/// `--help`, an option of the program and of every command.
+pub const HELP: OptionSpec = flag(Opt::Help, "help", "show help").short("h");
+
+const BUNDLE: OptionSpec =
+    text(Opt::Bundle, "bundle", "DIR", "the bundle's directory, by default the current one").short("b");
+const CONFIG: OptionSpec =
+    text(Opt::Config, "config", "FILE", "another file in place of the bundle's config.json").short("f");
+const CONSOLE_SOCKET: OptionSpec =
+    text(Opt::ConsoleSocket, "console-socket", "PATH", "AF_UNIX socket that gets the terminal's master end");
+const PIDFD_SOCKET: OptionSpec =
+    text(Opt::PidfdSocket, "pidfd-socket", "PATH", "AF_UNIX socket that gets a pidfd of the init process");
+const PID_FILE: OptionSpec = text(Opt::PidFile, "pid-file", "FILE", "write init's process id to this file");
+const NO_PIVOT: OptionSpec = flag(
+    Opt::NoPivot,
+    "no-pivot",
+    "move the root mount and chroot instead of pivot_root, for a rootfs on a ramdisk",
+);
+const NO_NEW_KEYRING: OptionSpec =
+    flag(Opt::NoNewKeyring, "no-new-keyring", "keep the caller's session keyring, make no new one");
+const PRESERVE_FDS: OptionSpec = OptionSpec {
+    kind: Kind::Number,
+    ..text(Opt::PreserveFds, "preserve-fds", "N", "pass N more file descriptors (stdio + $LISTEN_FDS + N)")
+        .default("0")
+};
+const OUTPUT_FORMAT: OptionSpec =
+    text(Opt::Format, "format", "FORMAT", "table or json").short("f").default("table");
+
+/// The options before the command.
+pub const GLOBAL: &[OptionSpec] = &[
+    text(Opt::Root, "root", "DIR", "directory of the containers' state, best on a tmpfs")
+        .default("/run/davit"),
+    text(Opt::Log, "log", "FILE", "append log records to this file (default: stderr)"),
+    text(Opt::LogFormat, "log-format", "FORMAT", "text or json").default("text"),
+    text(Opt::LogLevel, "log-level", "LEVEL", "error, warning or debug").default("warning"),
+    flag(Opt::Debug, "debug", "the same as --log-level debug"),
+    flag(
+        Opt::SystemdCgroup,
+        "systemd-cgroup",
+        "let systemd make the cgroup; cgroupsPath is then slice:prefix:name",
+    ),
+    text(Opt::CgroupManager, "cgroup-manager", "NAME", "cgroupfs, systemd or disabled").default("cgroupfs"),
+    text(Opt::Rootless, "rootless", "MODE", "ignore cgroup permission errors: true, false or auto")
+        .default("auto"),
+    text(Opt::Criu, "criu", "PATH", "obsolete: criu is found in $PATH").hidden(),
+    flag(Opt::Version, "version", "print the version").short("v"),
+];
+
+const ID: &str = "<container-id>";
+
+/// A command without options that takes one container.
+const fn on_container(
+    verb: Verb,
+    name: &'static str,
+    summary: &'static str,
+    description: &'static str,
+) -> CommandSpec {
+    CommandSpec {
+        verb,
+        name,
+        aliases: &[],
+        arguments: ID,
+        min: 1,
+        max: 1,
+        trailing: false,
+        quiet: false,
+        summary,
+        description,
+        options: &[],
+    }
+}
+
+const BUNDLE_TEXT: &str = "\
+A bundle is a directory with a configuration file, config.json, and the
+container's root file system. config.json says what runs in the container
+(process.args); \"davit spec\" writes one to start from.
+
+The container id is your name for the container and is unique under --root.";
+
+/// The commands, in alphabetical order.
+pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        options: &[
+            BUNDLE,
+            CONFIG,
+            CONSOLE_SOCKET,
+            PIDFD_SOCKET,
+            PID_FILE,
+            NO_PIVOT,
+            NO_NEW_KEYRING,
+            PRESERVE_FDS,
+        ],
+        ..on_container(Verb::Create, "create", "create a container, ready to be started", BUNDLE_TEXT)
+    },
+    CommandSpec {
+        options: &[
+            flag(Opt::Force, "force", "kill the container first (SIGKILL) if it still runs").short("f")
+        ],
+        ..on_container(
+            Verb::Delete,
+            "delete",
+            "delete what a container holds: state, cgroup, processes left",
+            "\
+The container must be stopped, unless --force is given.",
+        )
+    },
+    CommandSpec {
+        arguments: "",
+        min: 0,
+        max: 0,
+        quiet: true,
+        ..on_container(
+            Verb::Features,
+            "features",
+            "show what this build supports, as JSON",
+            "\
+The output is the features structure of the OCI runtime specification.",
+        )
+    },
+    CommandSpec {
+        aliases: &["h"],
+        arguments: "[command]",
+        min: 0,
+        ..on_container(Verb::Help, "help", "show the list of commands, or the help of one", "")
+    },
+    CommandSpec {
+        arguments: "<container-id> [signal]",
+        max: 2,
+        options: &[flag(
+            Opt::All,
+            "all",
+            "signal every process of the container; not an error if it is stopped",
+        )
+        .short("a")],
+        ..on_container(
+            Verb::Kill,
+            "kill",
+            "send a signal (default: SIGTERM) to the container's init process",
+            "\
+The signal is a number or a name, with or without SIG:
+
+    # davit kill ubuntu01 KILL",
+        )
+    },
+    CommandSpec {
+        arguments: "",
+        min: 0,
+        max: 0,
+        quiet: true,
+        options: &[OUTPUT_FORMAT, flag(Opt::Quiet, "quiet", "print container ids only").short("q")],
+        ..on_container(
+            Verb::List,
+            "list",
+            "list the containers under --root",
+            "\
+Containers made with another --root are found by giving it:
+
+    # davit --root DIR list",
+        )
+    },
+    on_container(
+        Verb::Pause,
+        "pause",
+        "suspend all processes of a container",
+        "\
+Returns when all of them are frozen. \"davit resume\" thaws them.",
+    ),
+    CommandSpec {
+        arguments: "",
+        min: 0,
+        max: 0,
+        options: &[BUNDLE, CONFIG, text(Opt::Format, "format", "FORMAT", "text or json").default("text")],
+        ..on_container(
+            Verb::Plan,
+            "plan",
+            "show what \"run\" would do with a bundle, and do nothing",
+            "\
+Prints every decision made from config.json: namespaces, mounts in order,
+cgroup values, capabilities, the seccomp program, each with its place in the file.",
+        )
+    },
+    CommandSpec {
+        arguments: "<container-id> [ps options]",
+        max: usize::MAX,
+        trailing: true,
+        quiet: true,
+        options: &[OUTPUT_FORMAT],
+        ..on_container(
+            Verb::Ps,
+            "ps",
+            "show the processes of a container",
+            "\
+Runs ps(1), with -ef or the options given, and keeps the lines of the
+container's processes. With --format json: an array of process ids.",
+        )
+    },
+    on_container(Verb::Resume, "resume", "let the processes of a paused container go on", ""),
+    CommandSpec {
+        options: &[
+            BUNDLE,
+            CONFIG,
+            CONSOLE_SOCKET,
+            PIDFD_SOCKET,
+            flag(Opt::Detach, "detach", "return as soon as the container runs").short("d"),
+            flag(Opt::Keep, "keep", "do not delete the container when it ends"),
+            PID_FILE,
+            flag(Opt::NoSubreaper, "no-subreaper", "do not adopt processes that lose their parent"),
+            NO_PIVOT,
+            NO_NEW_KEYRING,
+            PRESERVE_FDS,
+        ],
+        ..on_container(Verb::Run, "run", "create a container, start it, wait for its end", BUNDLE_TEXT)
+    },
+    CommandSpec {
+        arguments: "",
+        min: 0,
+        max: 0,
+        options: &[
+            BUNDLE,
+            text(Opt::File, "file", "PATH", "another name for config.json").short("f"),
+            flag(
+                Opt::Rootless,
+                "rootless",
+                "for a user without privilege: a user namespace with the own ids",
+            ),
+        ],
+        ..on_container(
+            Verb::Spec,
+            "spec",
+            "write a config.json to start from",
+            "\
+The configuration runs \"sh\" in a root file system expected at ./rootfs. Edit
+process.args and what else differs, then:
+
+    # davit run container1",
+        )
+    },
+    on_container(Verb::Start, "start", "run the program of a created container", ""),
+    CommandSpec {
+        quiet: true,
+        ..on_container(
+            Verb::State,
+            "state",
+            "print the state of a container as JSON",
+            "\
+The status is one of creating, created, running, paused, stopped.",
+        )
+    },
+];
