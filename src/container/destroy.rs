@@ -9,8 +9,10 @@ use rustix::io::Errno;
 use super::{Container, Phase};
 use crate::error::{Error, Kind, Result};
 
-/// How long init and the rest may take to die (features.md S21).
+/// How long init and the rest may take to die.
 const DEADLINE: Duration = Duration::from_secs(10);
+/// How long a killed init takes when nothing holds it: only then is the freezer worth a look.
+const PROMPT: Duration = Duration::from_millis(20);
 
 impl Container {
     /// Kills what lives, removes the cgroups and then the directory.
@@ -29,25 +31,25 @@ impl Container {
     /// Sends SIGKILL to init and to what does not die with it, and waits until all have ended.
     fn kill_everything(&self) -> Result<()> {
         let init = self.pidfd()?;
-        let unfinished = self.record.phase == Phase::Creating;
-        if init.is_some() {
-            self.kill_init(libc::SIGKILL)?;
+        if let Some(pidfd) = &init {
+            self.signal(pidfd.as_fd(), libc::SIGKILL)?;
         }
         // With an own pid namespace the kernel kills the others when init dies. A process of an unfinished
         // create may not be known by its pid yet.
-        if !self.record.own_pid_namespace || unfinished {
+        if !self.record.own_pid_namespace || self.record.phase == Phase::Creating {
             let cgroup = self.cgroup()?;
             cgroup.kill_all(libc::SIGKILL)?;
             cgroup.wait_empty(DEADLINE)?;
-        } else if init.is_some() {
-            self.thaw_to_die()?;
         }
-        if let Some(pidfd) = init
-            && !wait_exit(pidfd.as_fd(), DEADLINE)?
-        {
-            return Err(Error::new(Kind::State, "container init still running"));
+        let Some(pidfd) = init else { return Ok(()) };
+        if wait_exit(pidfd.as_fd(), PROMPT)? {
+            return Ok(());
         }
-        Ok(())
+        self.thaw_to_die()?;
+        if wait_exit(pidfd.as_fd(), DEADLINE)? {
+            return Ok(());
+        }
+        Err(Error::new(Kind::State, "container init still running"))
     }
 
     /// A process that the v1 freezer holds does not even take a SIGKILL (Linux cgroup-v1/freezer-subsystem).

@@ -15,8 +15,9 @@ use crate::sys::process::pidfd_send_signal;
 
 /// A container's record with its directory. A lock that was taken ends when this is dropped.
 ///
-/// A child made by clone shares the directory's open file and with it the lock: `create` calls
-/// [`Container::unlock`] at its end instead of relying on the drop.
+/// A child made by clone shares the directory's open file and with it the lock. So `create` calls
+/// [`Container::unlock`] at its end instead of relying on the drop, and its child closes its copy before it
+/// waits for `start`: the lock of a killed `create` would live on with the waiting init.
 #[derive(Debug)]
 pub struct Container {
     /// What state.json says.
@@ -118,9 +119,15 @@ impl Container {
     /// which then has got what it wants), `invalid argument` for a number that is no signal.
     pub fn kill_init(&self, signal: i32) -> Result<bool> {
         let Some(pidfd) = self.pidfd()? else { return Ok(false) };
-        match pidfd_send_signal(pidfd.as_fd(), signal) {
-            Ok(()) => Ok(true),
-            Err(Errno::SRCH) if signal == libc::SIGKILL => Ok(true),
+        self.signal(pidfd.as_fd(), signal)?;
+        Ok(true)
+    }
+
+    /// Sends `signal` through init's `pidfd`.
+    pub(super) fn signal(&self, pidfd: BorrowedFd<'_>, signal: i32) -> Result<()> {
+        match pidfd_send_signal(pidfd, signal) {
+            Ok(()) => Ok(()),
+            Err(Errno::SRCH) if signal == libc::SIGKILL => Ok(()),
             Err(errno) => {
                 let pid = self.record.init_process_pid;
                 Err(Error::system(format_args!("send signal {signal} to init (pid {pid})"), errno))
@@ -215,7 +222,7 @@ fn empty(dir: BorrowedFd<'_>) -> Result<(), Errno> {
     Ok(())
 }
 
-/// `container not running`, as callers match it (features.md E8).
+/// `container not running`, as callers match it.
 pub fn not_running() -> Error {
     Error::new(Kind::State, "container not running")
 }

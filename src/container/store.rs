@@ -42,7 +42,7 @@ pub struct Store {
     root: PathBuf,
 }
 
-/// `container does not exist`, as callers match it (features.md E9).
+/// `container does not exist`, as callers match it.
 fn not_found() -> Error {
     Error::new(Kind::NotFound, "container does not exist")
 }
