@@ -5,7 +5,7 @@ use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{Dir, Mode, OFlags, RenameFlags};
+use rustix::fs::{Dir, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::Errno;
 
 use super::handle::remove_dir;
@@ -13,6 +13,9 @@ use super::lock::{DEADLINE, lock, try_lock};
 use super::record::write_new;
 use super::{CONFIG_FILE, Container, Id, Phase, Record, STATE_FILE};
 use crate::error::{Context, Error, Kind, Result};
+
+/// A container's directory: others may go through it to what they know, not list it.
+const MODE: Mode = Mode::from_bits_retain(0o711);
 
 /// The lock to hold on a loaded container.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,10 +96,10 @@ impl Store {
     /// Makes and locks the directory that is not complete yet; `None` if another process has it.
     fn make_stage(&self, stage: &Path) -> Result<Option<OwnedFd>> {
         let failed = |errno| Err(Error::system(format_args!("make {}", stage.display()), errno));
-        let mut made = rustix::fs::mkdir(stage, Mode::from_raw_mode(0o711));
+        let mut made = rustix::fs::mkdir(stage, MODE);
         if made == Err(Errno::NOENT) {
             self.make_root()?;
-            made = rustix::fs::mkdir(stage, Mode::from_raw_mode(0o711));
+            made = rustix::fs::mkdir(stage, MODE);
         }
         match made {
             Ok(()) => {}
@@ -112,14 +115,15 @@ impl Store {
             Err(errno) => return failed(errno),
         };
         // Before the lock another create may have taken this one for a dead one's, and made its own.
-        if !try_lock(&dir, true)? || !is_at(&dir, stage)? {
+        if !try_lock(&dir, true)? {
             return Ok(None);
         }
-        // Whatever the caller's umask is.
-        match rustix::fs::fchmod(&dir, Mode::from_raw_mode(0o711)) {
-            Ok(()) => Ok(Some(dir)),
-            Err(errno) => failed(errno),
+        let Some(stat) = stat_at(&dir, stage)? else { return Ok(None) };
+        // The caller's umask may have taken something away.
+        if Mode::from_raw_mode(stat.st_mode) != MODE {
+            rustix::fs::fchmod(&dir, MODE).with_context(|| format!("chmod {}", stage.display()))?;
         }
+        Ok(Some(dir))
     }
 
     /// Renames the complete directory, unless the ID is taken by something that is not a dead create's.
@@ -314,13 +318,13 @@ fn is_removed(dir: impl AsFd) -> Result<bool> {
     Ok(rustix::fs::fstat(dir).context("fstat the state directory")?.st_nlink == 0)
 }
 
-/// Whether the open directory still is what `path` names: with its lock held it then stays so, for only the
-/// holder renames or removes it.
-fn is_at(dir: impl AsFd, path: &Path) -> Result<bool> {
+/// The open directory's stat if it still is what `path` names: with its lock held it then stays so, for only
+/// the holder renames or removes it.
+fn stat_at(dir: impl AsFd, path: &Path) -> Result<Option<Stat>> {
     let open = rustix::fs::fstat(dir).context("fstat the state directory")?;
     match rustix::fs::lstat(path) {
-        Ok(named) => Ok(named.st_ino == open.st_ino && named.st_dev == open.st_dev),
-        Err(Errno::NOENT) => Ok(false),
+        Ok(named) => Ok((named.st_ino == open.st_ino && named.st_dev == open.st_dev).then_some(open)),
+        Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(Error::system(format_args!("stat {}", path.display()), errno)),
     }
 }
@@ -338,7 +342,7 @@ fn rename_new(from: &Path, to: &Path) -> Result<(), Errno> {
 /// Removes an incomplete directory whose maker is dead: it does not hold the lock.
 fn clear_stage(stage: &Path) -> Result<()> {
     match open_dir(stage) {
-        Ok(dir) if try_lock(&dir, true)? && is_at(&dir, stage)? => remove_dir(dir.as_fd(), stage),
+        Ok(dir) if try_lock(&dir, true)? && stat_at(&dir, stage)?.is_some() => remove_dir(dir.as_fd(), stage),
         Ok(_) | Err(Errno::NOENT | Errno::NAMETOOLONG) => Ok(()),
         Err(errno) => Err(Error::system(format_args!("open {}", stage.display()), errno)),
     }
