@@ -1,5 +1,15 @@
 //! One file a verb, each thin.
 
+pub mod delete;
 pub mod features;
 pub mod help;
+pub mod kill;
+pub mod list;
+mod output;
+pub mod pause;
+pub mod ps;
+pub mod resume;
 pub mod spec;
+pub mod state;
+#[cfg(test)]
+mod testing;

@@ -1,1 +1,42 @@
-//! (in work)
+//! Containers on disk: one directory a container below the state root, with its record, lock and status.
+//!
+//! ```text
+//! ROOT/ID/state.json    the record (record.rs), written by temp file and rename
+//!         config.json   the configuration as it was at create
+//!         start.sock    there until the user's program runs
+//! ROOT/ID,new           the same directory before it is complete and gets its name
+//! ```
+//!
+//! The lock is a flock on the directory itself: it dies with its holder, nothing goes stale.
+//! The status is never stored: it is derived from the record and the kernel (status.rs).
+
+mod cgroup_shim;
+mod destroy;
+mod handle;
+mod id;
+mod lock;
+mod process;
+mod record;
+mod state;
+mod status;
+mod store;
+
+pub use handle::{Container, not_running};
+pub use id::Id;
+pub use process::{Process, ProcessStat, boot_id};
+pub use record::{CgroupRecord, Phase, Record, StoredHooks, VERSION, now};
+pub use state::{State, owner_name};
+pub use status::Status;
+pub use store::{Entry, Lock, Store};
+
+/// The record's file name in the container's directory.
+pub const STATE_FILE: &str = "state.json";
+/// The snapshot of the bundle's config.json in the container's directory.
+pub const CONFIG_FILE: &str = "config.json";
+/// The socket on which a created container's init waits for `start`; gone once it was told to go.
+pub const START_SOCKET: &str = "start.sock";
+/// The comm of an init that waits for `start` (15 bytes at most: `TASK_COMM_LEN`).
+pub const INIT_COMM: &str = "davit:[init]";
+
+#[cfg(test)]
+mod tests;

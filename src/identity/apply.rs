@@ -7,7 +7,7 @@ use rustix::process::{Gid, Uid};
 use rustix::thread::{set_keep_capabilities, set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 use super::{CapabilitySets, Rlimit};
-use crate::sys::process::{capset, drop_bounding, raise_ambient};
+use crate::sys::credentials::{capset, drop_bounding, raise_ambient};
 
 /// Sets the supplementary groups, exactly these, even if none (R13). `lenient`: in a user namespace that denies
 /// setgroups(2) an empty list is as it is.

@@ -3,6 +3,7 @@
 
 pub mod alloc;
 pub mod clone;
+pub mod credentials;
 pub mod exec;
 pub mod fd;
 pub mod mount;

@@ -1,99 +1,80 @@
-//! Small calls about the calling process.
+//! Signals through pidfds, and what a helper process inherits.
 
-use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+use std::ptr;
 
 use rustix::io::Errno;
 
-use super::clone::last_errno;
-
-const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
-
-/// Replaces the session keyring by a new one of this name (keyctl(2)).
+/// pidfd_send_signal(2), Linux 5.1: unlike rustix's it takes every number, as `kill ID 0` needs it.
 ///
 /// # Errors
-/// EDQUOT, ENOSYS (kernel without keys).
-pub fn new_session_keyring(name: &CStr) -> Result<(), Errno> {
-    // SAFETY: the kernel reads a C string.
-    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
-}
-
-/// Whether the working directory is below the root: the kernel puts `(unreachable)` before it otherwise
-/// (getcwd(2); CVE-2024-21626).
-pub fn cwd_is_reachable() -> bool {
-    let mut buffer = [0u8; 4096];
-    // SAFETY: the buffer and its size.
-    let length = unsafe { libc::syscall(libc::SYS_getcwd, buffer.as_mut_ptr(), buffer.len()) };
-    length > 0 && buffer[0] == b'/'
-}
-
-/// Drops one capability from the bounding set (capabilities(7)).
-///
-/// # Errors
-/// EINVAL beyond the kernel's last capability, EPERM.
-pub fn drop_bounding(capability: u8) -> Result<(), Errno> {
-    // SAFETY: integers only.
-    let result = unsafe { libc::prctl(libc::PR_CAPBSET_DROP, libc::c_ulong::from(capability), 0, 0, 0) };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
-}
-
-/// Raises one capability in the ambient set (Linux 4.3).
-///
-/// # Errors
-/// EPERM when it is not both permitted and inheritable.
-pub fn raise_ambient(capability: u8) -> Result<(), Errno> {
-    // SAFETY: integers only.
+/// `ESRCH` when the process has ended, `EINVAL` when the number is no signal, `EPERM`.
+pub fn pidfd_send_signal(pidfd: BorrowedFd<'_>, signal: i32) -> Result<(), Errno> {
+    // SAFETY: the call reads no memory: siginfo is NULL, and the fd is open as long as it is borrowed.
     let result = unsafe {
-        libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, libc::c_ulong::from(capability), 0, 0)
+        libc::syscall(
+            libc::SYS_pidfd_send_signal,
+            pidfd.as_raw_fd(),
+            signal,
+            ptr::null::<libc::siginfo_t>(),
+            0_u32,
+        )
     };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
+    if result == 0 {
+        return Ok(());
+    }
+    Err(Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO))
 }
 
-#[repr(C)]
-struct CapHeader {
-    version: u32,
-    pid: i32,
+/// Lets `command` inherit no descriptor from `first` on: each gets close-on-exec in the new process, so that
+/// a failure of execve still comes back to the parent.
+pub fn close_on_exec_from(command: &mut Command, first: u32) {
+    let mark = move || {
+        // SAFETY: the call reads no memory and only sets a flag on descriptors.
+        let result = unsafe {
+            libc::syscall(libc::SYS_close_range, first, libc::c_uint::MAX, libc::CLOSE_RANGE_CLOEXEC)
+        };
+        if result != 0 {
+            mark_one_by_one(first);
+        }
+        Ok(())
+    };
+    // SAFETY: between fork and exec only async-signal-safe system calls are made; nothing is allocated.
+    unsafe { command.pre_exec(mark) };
 }
 
-#[repr(C)]
-#[derive(Clone, Copy, Default)]
-struct CapData {
-    effective: u32,
-    permitted: u32,
-    inheritable: u32,
+/// Before Linux 5.11, which has close_range(2) with the flag. More than 65,536 are not looked at.
+fn mark_one_by_one(first: u32) {
+    for fd in first..65_536 {
+        let Ok(fd) = i32::try_from(fd) else { return };
+        // SAFETY: the call reads no memory; a descriptor that is not open gives EBADF, which is as good.
+        unsafe { libc::fcntl(fd, libc::F_SETFD, libc::FD_CLOEXEC) };
+    }
 }
 
-const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::{FdFlags, fcntl_dupfd_cloexec, fcntl_getfd, fcntl_setfd};
 
-/// Sets effective, permitted and inheritable of this thread by one capset(2).
-///
-/// # Errors
-/// EPERM when a capability is not permitted now.
-pub fn capset(effective: u64, permitted: u64, inheritable: u64) -> Result<(), Errno> {
-    let half = |value: u64, shift: u32| u32::try_from(value >> shift & 0xffff_ffff).unwrap_or(0);
-    let data = [0, 32].map(|shift| CapData {
-        effective: half(effective, shift),
-        permitted: half(permitted, shift),
-        inheritable: half(inheritable, shift),
-    });
-    let mut header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
-    // SAFETY: version 3 takes two data structs; both outlive the call.
-    let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
-}
+    /// The way of old kernels, forced. From a high number on, to leave other tests' descriptors alone.
+    #[test]
+    fn descriptors_are_marked_one_by_one() {
+        let file = std::fs::File::open("/dev/null").expect("open");
+        let fd = fcntl_dupfd_cloexec(&file, 900).expect("dup");
+        fcntl_setfd(&fd, FdFlags::empty()).expect("inheritable");
+        mark_one_by_one(900);
+        assert_eq!(fcntl_getfd(&fd).expect("flags"), FdFlags::CLOEXEC);
+    }
 
-/// The permitted set of this thread (capget(2)).
-///
-/// # Errors
-/// None in practice.
-pub fn permitted_capabilities() -> Result<u64, Errno> {
-    let mut data = [CapData::default(); 2];
-    let mut header = CapHeader { version: CAPABILITY_VERSION_3, pid: 0 };
-    // SAFETY: as above, written by the kernel.
-    let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
-    if result < 0 {
-        Err(last_errno())
-    } else {
-        Ok(u64::from(data[0].permitted) | u64::from(data[1].permitted) << 32)
+    /// [S19] Signal 0 asks, a number that is no signal is refused by the kernel.
+    #[test]
+    fn any_number_is_passed_on() {
+        let me = rustix::process::getpid();
+        let fd = rustix::process::pidfd_open(me, rustix::process::PidfdFlags::empty()).expect("pidfd");
+        assert_eq!(pidfd_send_signal(std::os::fd::AsFd::as_fd(&fd), 0), Ok(()));
+        assert_eq!(pidfd_send_signal(std::os::fd::AsFd::as_fd(&fd), 65), Err(Errno::INVAL));
     }
 }

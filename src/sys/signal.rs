@@ -68,16 +68,3 @@ pub fn read_signal(fd: &OwnedFd) -> Result<Option<i32>, Errno> {
         Err(error) => Err(error),
     }
 }
-
-/// Sends any signal number to the process behind `pidfd` (pidfd_send_signal(2), Linux 5.1); 0 probes.
-///
-/// # Errors
-/// ESRCH when it is gone, EINVAL for a number that is no signal.
-pub fn pidfd_kill(pidfd: &OwnedFd, signal: i32) -> Result<(), Errno> {
-    use std::os::fd::AsRawFd;
-    // SAFETY: integers and a NULL siginfo.
-    let result = unsafe {
-        libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), signal, std::ptr::null::<u8>(), 0)
-    };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
-}
