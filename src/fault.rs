@@ -40,12 +40,14 @@ pub enum Action {
     IsDirectory,
     /// The program is Davit's own binary.
     OwnBinary,
+    /// The program may be executed but not read.
+    Unreadable,
     /// The working directory is outside of the container's root.
     Outside,
 }
 
 impl Action {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::Step,
         Self::Target,
         Self::Source,
@@ -63,6 +65,7 @@ impl Action {
         Self::NotFound,
         Self::IsDirectory,
         Self::OwnBinary,
+        Self::Unreadable,
         Self::Outside,
     ];
 

@@ -1,1 +1,223 @@
-//! (in work)
+//! Spec → Plan: every decision, without side effects. Parent and child only carry it out.
+
+pub mod cgroup;
+pub mod namespaces;
+pub mod process;
+pub mod rootfs;
+pub mod show;
+
+use std::ffi::CString;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
+
+use crate::cgroups::Host;
+use crate::cgroups::steps::CgroupPlan;
+use crate::error::{Error, Kind, Result};
+use crate::namespaces::NamespacePlan;
+use crate::rootfs::tree::RootfsPlan;
+use crate::seccomp::{self, Program};
+use crate::spec::validate::{has_namespace, sysctl_path};
+
+use process::ProcessPlan;
+
+/// What the command line adds to the spec.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// Container id.
+    pub id: &'a str,
+    /// Absolute path of the bundle.
+    pub bundle: &'a Path,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// `--no-new-keyring`.
+    pub no_new_keyring: bool,
+    /// `--preserve-fds`.
+    pub preserve_fds: u32,
+    /// How cgroups are made.
+    pub cgroup: cgroup::Options,
+    /// Cgroups are not touched at all (`--cgroup-manager disabled`).
+    pub no_cgroup: bool,
+}
+
+/// All that will be done to make a container.
+#[derive(Debug)]
+pub struct Plan {
+    /// Container id.
+    pub id: String,
+    /// Absolute path of the bundle.
+    pub bundle: PathBuf,
+    /// Namespaces made and joined.
+    pub namespaces: NamespacePlan,
+    /// The file tree.
+    pub rootfs: RootfsPlan,
+    /// What is executed, and as whom.
+    pub process: ProcessPlan,
+    /// Directories, limits, device rules.
+    pub cgroup: CgroupPlan,
+    /// The compiled filter.
+    pub seccomp: Option<Program>,
+    /// Kernel parameters, in the spec's spelling's order.
+    pub sysctl: Vec<Sysctl>,
+    /// sethostname(2).
+    pub hostname: Option<String>,
+    /// setdomainname(2).
+    pub domainname: Option<String>,
+    /// Hooks of every kind.
+    pub hooks: Hooks,
+    /// Descriptors 3 to 3+N-1 are passed on.
+    pub preserve_fds: i32,
+    /// What the specification wants logged and passed over.
+    pub warnings: Vec<String>,
+}
+
+/// One kernel parameter.
+#[derive(Debug)]
+pub struct Sysctl {
+    /// As the spec writes it.
+    pub key: String,
+    /// Its file below /proc: `sys/net/ipv4/ip_forward`.
+    pub file: CString,
+    /// What is written.
+    pub value: String,
+}
+
+/// The hooks (config.md, "POSIX-platform Hooks").
+#[derive(Debug, Default)]
+pub struct Hooks {
+    /// Deprecated; run before createRuntime.
+    pub prestart: Vec<Hook>,
+    /// In the runtime's namespaces, once the container's are there.
+    pub create_runtime: Vec<Hook>,
+    /// In the container's namespaces, before the root changes.
+    pub create_container: Vec<Hook>,
+    /// In the container, just before the program.
+    pub start_container: Vec<Hook>,
+    /// In the runtime's namespaces, after the program was executed.
+    pub poststart: Vec<Hook>,
+    /// In the runtime's namespaces, after everything was removed.
+    pub poststop: Vec<Hook>,
+}
+
+/// Decides everything.
+///
+/// # Errors
+/// A broken rule of the specification, or something that this host or version can't do; named by JSON path.
+pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
+    crate::spec::validate::check(spec)?;
+    let linux = spec.linux().as_ref();
+    let process = spec.process().as_ref();
+    let process = process.ok_or_else(|| Error::new(Kind::Config, "process property must not be empty"))?;
+    let mut warnings = Vec::new();
+    let namespaces = namespaces::plan(spec)?;
+    let cgroup = cgroup_plan(spec, request, host)?;
+    warnings.extend(cgroup.warnings.iter().cloned());
+    let keyring = if request.no_new_keyring { None } else { Some(cstring(format!("_ses.{}", request.id))?) };
+    let filter = linux.and_then(|linux| linux.seccomp().as_ref()).map(seccomp::compile).transpose();
+    let filter = filter.map_err(|error| Error::new(Kind::Config, error.to_string()))?.flatten();
+    if filter.as_ref().is_some_and(|filter| filter.notify) {
+        let text = "SCMP_ACT_NOTIFY is not carried out by this version of davit";
+        return Err(Error::config("linux.seccomp", text));
+    }
+    let place = rootfs::Place { bundle: request.bundle, no_pivot: request.no_pivot, host, cgroup: &cgroup };
+    Ok(Plan {
+        id: request.id.to_string(),
+        bundle: request.bundle.to_path_buf(),
+        rootfs: rootfs::plan(spec, &place)?,
+        process: process::plan(process, keyring, &mut warnings)?,
+        namespaces,
+        cgroup,
+        seccomp: filter,
+        sysctl: sysctl(spec)?,
+        hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
+        domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
+        hooks: hooks(spec)?,
+        preserve_fds: i32::try_from(request.preserve_fds)
+            .map_err(|_| Error::new(Kind::Usage, "--preserve-fds: too large a number"))?,
+        warnings,
+    })
+}
+
+fn cgroup_plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<CgroupPlan> {
+    let linux = spec.linux().as_ref();
+    let resources = linux.and_then(|linux| linux.resources().as_ref());
+    if request.no_cgroup {
+        return Ok(CgroupPlan::default());
+    }
+    let options = cgroup::Options {
+        user_namespace: has_namespace(spec, LinuxNamespaceType::User),
+        ..request.cgroup
+    };
+    let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
+    cgroup::plan(resources, path, request.id, host, options)
+}
+
+fn sysctl(spec: &Spec) -> Result<Vec<Sysctl>> {
+    let given = spec.linux().as_ref().and_then(|linux| linux.sysctl().as_ref());
+    let mut list = Vec::new();
+    for (key, value) in given.into_iter().flatten() {
+        let file = cstring(format!("sys/{}", sysctl_path(key)))?;
+        list.push(Sysctl { key: key.clone(), file, value: value.clone() });
+    }
+    list.sort_by(|a, b| a.key.cmp(&b.key));
+    Ok(list)
+}
+
+fn hooks(spec: &Spec) -> Result<Hooks> {
+    let Some(given) = spec.hooks() else { return Ok(Hooks::default()) };
+    #[expect(deprecated, reason = "prestart hooks are still in use (nerdctl, NVIDIA)")]
+    let prestart = given.prestart();
+    let list = |hooks: &Option<Vec<Hook>>| hooks.clone().unwrap_or_default();
+    let hooks = Hooks {
+        prestart: list(prestart),
+        create_runtime: list(given.create_runtime()),
+        create_container: list(given.create_container()),
+        start_container: list(given.start_container()),
+        poststart: list(given.poststart()),
+        poststop: list(given.poststop()),
+    };
+    for (kind, list) in hooks.kinds() {
+        for (index, hook) in list.iter().enumerate() {
+            let path = format!("hooks.{kind}[{index}]");
+            if !hook.path().is_absolute() {
+                let text = format!("{} is not an absolute path", hook.path().display());
+                return Err(Error::config(&format!("{path}.path"), text));
+            }
+            if hook.timeout().is_some_and(|timeout| timeout <= 0) {
+                return Err(Error::config(&format!("{path}.timeout"), "hook timeout must be greater than zero"));
+            }
+        }
+    }
+    for (kind, list) in [("createContainer", &hooks.create_container), ("startContainer", &hooks.start_container)] {
+        if !list.is_empty() {
+            let text = "is not carried out by this version of davit; remove it";
+            return Err(Error::config(&format!("hooks.{kind}"), text));
+        }
+    }
+    Ok(hooks)
+}
+
+impl Hooks {
+    /// Every kind with its name in config.json.
+    pub fn kinds(&self) -> [(&'static str, &[Hook]); 6] {
+        [
+            ("prestart", &self.prestart),
+            ("createRuntime", &self.create_runtime),
+            ("createContainer", &self.create_container),
+            ("startContainer", &self.start_container),
+            ("poststart", &self.poststart),
+            ("poststop", &self.poststop),
+        ]
+    }
+}
+
+/// A C string for the child.
+///
+/// # Errors
+/// It holds a NUL byte.
+pub(crate) fn cstring(text: impl Into<Vec<u8>>) -> Result<CString> {
+    CString::new(text).map_err(|error| {
+        let text = String::from_utf8_lossy(&error.into_vec()).replace('\0', "\\0");
+        Error::new(Kind::Config, format!("{text:?} holds a NUL byte"))
+    })
+}

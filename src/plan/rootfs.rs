@@ -6,31 +6,46 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Mount, Spec};
 
 use super::cstring;
-use crate::cgroups::Layout;
+use crate::cgroups::steps::CgroupPlan;
+use crate::cgroups::{Host, Layout};
 use crate::error::Result;
 use crate::rootfs::options::{self, MountOptions};
 use crate::rootfs::paths::normalize;
 use crate::rootfs::propagation_flags;
 use crate::rootfs::tree::{CgroupMount, DeviceNode, HiddenPath, MountAction, MountOp, RootfsPlan};
 
+/// What the file tree depends on besides the spec.
+#[derive(Debug)]
+pub struct Place<'a> {
+    /// Absolute path of the bundle.
+    pub bundle: &'a Path,
+    /// `--no-pivot`.
+    pub no_pivot: bool,
+    /// The host's cgroup hierarchies.
+    pub host: &'a Host,
+    /// Where the container's cgroups are.
+    pub cgroup: &'a CgroupPlan,
+}
+
 /// Decides the file tree of a container.
 ///
 /// # Errors
 /// A path with a NUL byte.
-pub fn plan(spec: &Spec, bundle: &Path, no_pivot: bool, layout: &Layout) -> Result<RootfsPlan> {
+pub fn plan(spec: &Spec, place: &Place<'_>) -> Result<RootfsPlan> {
     let Some(root) = spec.root() else { return Ok(RootfsPlan::default()) };
     let linux = spec.linux().as_ref();
     let given = linux.and_then(|linux| linux.rootfs_propagation().as_deref()).filter(|value| !value.is_empty());
     let mounts = spec.mounts().as_deref().unwrap_or_default();
+    let own_cgroup = crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Cgroup);
     let own_dev = !mounts.iter().any(|mount| is_dev_bind(mount));
     Ok(RootfsPlan {
-        path: cstring(bundle.join(root.path()).as_os_str().as_encoded_bytes())?,
+        path: cstring(place.bundle.join(root.path()).as_os_str().as_encoded_bytes())?,
         private: crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Mount),
         propagation: given.and_then(propagation_flags).unwrap_or(libc::MS_SLAVE | libc::MS_REC),
         root_propagation: given.and_then(propagation_flags),
         readonly: root.readonly() == Some(true),
-        no_pivot,
-        mounts: mounts.iter().map(|mount| mount_op(mount, bundle, layout)).collect::<Result<_>>()?,
+        no_pivot: place.no_pivot,
+        mounts: mounts.iter().map(|mount| mount_op(mount, place, own_cgroup)).collect::<Result<_>>()?,
         devices: if own_dev { devices(linux)? } else { Vec::new() },
         dev_links: own_dev,
         masked: hidden(linux.and_then(|linux| linux.masked_paths().as_deref()))?,
@@ -47,18 +62,20 @@ fn parse(mount: &Mount) -> MountOptions {
     options::parse(mount.options().as_deref().unwrap_or_default().iter().map(String::as_str))
 }
 
-fn mount_op(mount: &Mount, bundle: &Path, layout: &Layout) -> Result<MountOp> {
+fn mount_op(mount: &Mount, place: &Place<'_>, own_cgroup: bool) -> Result<MountOp> {
     let options = parse(mount);
     let target = normalize(mount.destination());
     let fstype = mount.typ().as_deref().unwrap_or_default();
     let readonly_later =
         !options.is_bind() && fstype == "tmpfs" && options.flags & (libc::MS_RDONLY | libc::MS_REMOUNT) == libc::MS_RDONLY;
     let action = if options.is_bind() {
-        bind(mount, bundle, &options, &target)?
+        bind(mount, place.bundle, &options, &target)?
     } else if options.flags & libc::MS_REMOUNT != 0 {
         MountAction::Remount { flags: options.flags, data: data(&options)? }
+    } else if fstype == "cgroup" || fstype == "cgroup2" {
+        cgroup(&options, fstype, place, own_cgroup)?
     } else {
-        fresh(mount, &options, fstype, layout, readonly_later)?
+        fresh(mount, &options, fstype, readonly_later)?
     };
     Ok(MountOp {
         target: cstring(target)?,
@@ -83,20 +100,7 @@ fn bind(mount: &Mount, bundle: &Path, options: &MountOptions, target: &str) -> R
     })
 }
 
-fn fresh(
-    mount: &Mount,
-    options: &MountOptions,
-    fstype: &str,
-    layout: &Layout,
-    readonly_later: bool,
-) -> Result<MountAction> {
-    if fstype == "cgroup" || fstype == "cgroup2" {
-        return match layout {
-            Layout::V2 { .. } => Ok(MountAction::CgroupV2 { flags: options.flags }),
-            Layout::V1 { .. } if fstype == "cgroup2" => Ok(MountAction::CgroupV2 { flags: options.flags }),
-            Layout::V1 { .. } => cgroup_v1(options, layout),
-        };
-    }
+fn fresh(mount: &Mount, options: &MountOptions, fstype: &str, readonly_later: bool) -> Result<MountAction> {
     let source = mount.source().as_ref().map_or(fstype.as_bytes(), |source| source.as_os_str().as_encoded_bytes());
     let flags = if readonly_later { options.flags & !libc::MS_RDONLY } else { options.flags };
     Ok(MountAction::Fresh {
@@ -108,9 +112,18 @@ fn fresh(
     })
 }
 
-fn cgroup_v1(options: &MountOptions, layout: &Layout) -> Result<MountAction> {
-    let Layout::V1 { hierarchies, .. } = layout else {
-        return Ok(MountAction::CgroupV2 { flags: options.flags });
+/// A cgroup mount shows the container's own part: by its cgroup namespace, or else by a bind of its directory.
+fn cgroup(options: &MountOptions, fstype: &str, place: &Place<'_>, own_cgroup: bool) -> Result<MountAction> {
+    let own = |controllers: &str| -> Result<Option<CString>> {
+        let found = place.cgroup.directories.iter().find(|directory| directory.controllers == controllers);
+        match found {
+            Some(directory) if !own_cgroup => cstring(directory.path.as_os_str().as_encoded_bytes()).map(Some),
+            _ => Ok(None),
+        }
+    };
+    let hierarchies = match &place.host.layout {
+        Layout::V1 { hierarchies, .. } if fstype == "cgroup" => hierarchies,
+        _ => return Ok(MountAction::CgroupV2 { flags: options.flags, container: own("")? }),
     };
     let mut mounts = Vec::with_capacity(hierarchies.len());
     let mut links = Vec::new();
@@ -120,13 +133,10 @@ fn cgroup_v1(options: &MountOptions, layout: &Layout) -> Result<MountAction> {
             Some(name) => (name, format!("none,name={name}")),
             None => (controllers, controllers.to_string()),
         };
-        if controllers.contains(',') {
-            for alias in controllers.split(',') {
-                links.push((cstring(alias)?, cstring(name)?));
-            }
+        for alias in controllers.split(',').filter(|_| controllers.contains(',')) {
+            links.push((cstring(alias)?, cstring(name)?));
         }
-        let host = cstring(hierarchy.mount.as_os_str().as_encoded_bytes())?;
-        mounts.push(CgroupMount { name: cstring(name)?, data: cstring(data)?, host });
+        mounts.push(CgroupMount { name: cstring(name)?, data: cstring(data)?, container: own(controllers)? });
     }
     Ok(MountAction::CgroupV1 { flags: options.flags, hierarchies: mounts, links })
 }

@@ -2,7 +2,7 @@
 //!
 //! A command lives for milliseconds, so nothing is given back to the kernel; freed blocks are kept in lists by
 //! size for reuse. One known range has two uses: its first pages are made present in one call instead of by a
-//! page fault each, and a waiting init can drop it whole ([`release`]).
+//! page fault each, and a waiting init can drop it whole ([`release_all`]).
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -16,9 +16,15 @@ const PREFAULT: usize = 128 << 10;
 /// Blocks up to this size are reused by size class (powers of two from 16 bytes).
 const CLASSES: usize = 20;
 
-/// A single-arena allocator.
+/// The program's global allocator (set in `main.rs` only; tests have the system's).
 #[derive(Debug)]
-pub struct Arena {
+pub struct Arena;
+
+static HEAP: Heap = Heap::new();
+
+/// One arena.
+#[derive(Debug)]
+struct Heap {
     locked: AtomicBool,
     state: UnsafeCell<State>,
 }
@@ -32,12 +38,11 @@ struct State {
 }
 
 // SAFETY: `state` is only reached while `locked` is held.
-unsafe impl Sync for Arena {}
+unsafe impl Sync for Heap {}
 
-impl Arena {
-    /// An arena that maps its memory at the first allocation.
-    #[expect(clippy::new_without_default, reason = "a static needs a const fn")]
-    pub const fn new() -> Self {
+impl Heap {
+    /// Maps its memory at the first allocation.
+    const fn new() -> Self {
         let state = State { start: 0, next: 0, end: 0, free: [null_mut(); CLASSES] };
         Self { locked: AtomicBool::new(false), state: UnsafeCell::new(state) }
     }
@@ -52,16 +57,26 @@ impl Arena {
         result
     }
 
-    /// Gives all pages of the arena back to the kernel. Everything ever allocated is gone: only for a child
-    /// that from here on touches none of it (a waiting init).
-    pub(super) fn release(&self) {
+    fn release(&self) {
         self.with(|state| {
             // SAFETY: the range is our own private mapping; the caller vouches that nobody reads it again.
-            unsafe {
-                libc::madvise(state.start as *mut libc::c_void, state.next - state.start, libc::MADV_DONTNEED)
-            };
+            unsafe { libc::madvise(state.start as *mut libc::c_void, state.next - state.start, libc::MADV_DONTNEED) };
         });
     }
+}
+
+/// Stack below the running frame that earlier, deeper calls may have touched.
+const OLD_STACK: usize = 1 << 20;
+
+/// Gives the heap's pages and those of the unused stack back to the kernel: what a waiting init keeps is charged
+/// to its container. Everything ever allocated is gone: only for a child that from here on touches none of it.
+pub fn release_all() {
+    HEAP.release();
+    let here = 0u8;
+    let top = (&raw const here as usize - 16384) & !4095;
+    // SAFETY: the range lies below the stack pointer, the red zone and the frames of this call: nothing lives
+    // there. Parts that were never mapped give an error, which is as good.
+    unsafe { libc::madvise((top - OLD_STACK) as *mut libc::c_void, OLD_STACK, libc::MADV_DONTNEED) };
 }
 
 impl State {
@@ -127,18 +142,12 @@ fn class_of(size: usize) -> Option<usize> {
     (class < CLASSES).then_some(class)
 }
 
-// SAFETY: blocks come from a private mapping, are aligned to at least 16, do not overlap while in use, and
-// `realloc` copies what fits.
-unsafe impl GlobalAlloc for Arena {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        self.with(|state| state.take(layout))
-    }
-
-    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        self.with(|state| state.give_back(block, layout));
-    }
-
-    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+impl Heap {
+    /// As `GlobalAlloc::realloc`.
+    ///
+    /// # Safety
+    /// As there.
+    unsafe fn resize(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         if let (Some(old), Some(new)) = (class_of(layout.size()), class_of(new_size))
             && old == new
         {
@@ -158,37 +167,54 @@ unsafe impl GlobalAlloc for Arena {
     }
 }
 
+// SAFETY: blocks come from a private mapping, are aligned to at least 16, do not overlap while in use, and
+// `realloc` copies what fits.
+unsafe impl GlobalAlloc for Arena {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        HEAP.with(|state| state.take(layout))
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        HEAP.with(|state| state.give_back(block, layout));
+    }
+
+    unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        // SAFETY: the same contract.
+        unsafe { HEAP.resize(block, layout, new_size) }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn blocks_are_aligned_distinct_and_reused() {
-        let arena = Arena::new();
+        let arena = Heap::new();
         let small = Layout::from_size_align(24, 8).unwrap();
         let wide = Layout::from_size_align(100, 64).unwrap();
         // SAFETY: the layouts have a size; blocks are given back with the layout they were taken with.
         unsafe {
-            let a = arena.alloc(small);
-            let b = arena.alloc(wide);
+            let a = arena.with(|state| state.take(small));
+            let b = arena.with(|state| state.take(wide));
             assert_eq!(b as usize % 64, 0);
             assert!(b as usize >= a as usize + 24);
-            let _guard = arena.alloc(small);
-            arena.dealloc(a, small);
-            assert_eq!(arena.alloc(small), a);
+            let _guard = arena.with(|state| state.take(small));
+            arena.with(|state| state.give_back(a, small));
+            assert_eq!(arena.with(|state| state.take(small)), a);
         }
     }
 
     #[test]
     fn realloc_keeps_the_contents() {
-        let arena = Arena::new();
+        let arena = Heap::new();
         let layout = Layout::from_size_align(16, 1).unwrap();
         // SAFETY: as above; 16 bytes are written before they are read.
         unsafe {
-            let a = arena.alloc(layout);
+            let a = arena.with(|state| state.take(layout));
             std::ptr::write_bytes(a, 7, 16);
-            let _guard = arena.alloc(layout);
-            let b = arena.realloc(a, layout, 5000);
+            let _guard = arena.with(|state| state.take(layout));
+            let b = arena.resize(a, layout, 5000);
             assert_ne!(a, b);
             assert_eq!(*b.add(15), 7);
         }

@@ -21,7 +21,8 @@ pub struct Child {
 
 /// Clones the process and runs `body` in the child, which ends with the exit code that it returns.
 ///
-/// `namespaces` holds `CLONE_NEW*` flags; `cgroup` is a cgroup v2 directory to be born in.
+/// `namespaces` holds `CLONE_NEW*` flags; `cgroup` is a cgroup v2 directory to be born in; a `sibling` becomes a
+/// child of this process's parent.
 /// The caller must be single-threaded, as all of Davit is: the child goes on with a copy of this thread only.
 ///
 /// # Errors
@@ -29,13 +30,18 @@ pub struct Child {
 pub fn clone3(
     namespaces: u64,
     cgroup: Option<BorrowedFd<'_>>,
+    sibling: bool,
     body: impl FnOnce() -> i32,
 ) -> Result<Child, Errno> {
     let mut pidfd: libc::c_int = -1;
     // SAFETY: clone_args is a plain struct of integers, for which all-zero is valid and means "unset".
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
     args.flags = namespaces | CLONE_PIDFD;
-    args.exit_signal = libc::SIGCHLD as u64;
+    if sibling {
+        args.flags |= u64::from(libc::CLONE_PARENT.unsigned_abs());
+    } else {
+        args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    }
     args.pidfd = &raw mut pidfd as u64;
     if let Some(directory) = cgroup {
         args.flags |= CLONE_INTO_CGROUP;
@@ -59,6 +65,16 @@ pub fn clone3(
 pub fn exit_now(code: i32) -> ! {
     // SAFETY: _exit(2) has no preconditions.
     unsafe { libc::_exit(code) }
+}
+
+/// setns(2): enters the namespace behind `file`, which must be of type `kind` (one `CLONE_NEW*`, or 0).
+///
+/// # Errors
+/// EINVAL (of another type), EPERM.
+pub fn setns(file: BorrowedFd<'_>, kind: i32) -> Result<(), Errno> {
+    // SAFETY: integers only.
+    let result = unsafe { libc::setns(file.as_raw_fd(), kind) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
 /// unshare(2) for namespaces.

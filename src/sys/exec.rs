@@ -1,52 +1,193 @@
 //! execve(2) with arguments that were made ready beforehand.
 
+use std::cell::RefCell;
 use std::ffi::{CStr, CString};
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use rustix::io::Errno;
+use seccompiler::sock_filter;
 
 use super::clone::last_errno;
 
 /// A NULL-terminated array of C strings, as execve(2) takes it.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct CStringArray {
     strings: Vec<CString>,
-    pointers: Vec<*const libc::c_char>,
+    /// The pointers, a slot for one string more, NULL.
+    pointers: RefCell<Vec<*const libc::c_char>>,
 }
 
 impl CStringArray {
     /// Takes the strings and builds the pointer array.
     pub fn new(strings: Vec<CString>) -> Self {
-        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null()]).collect();
-        Self { strings, pointers }
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null(); 2]).collect();
+        Self { strings, pointers: RefCell::new(pointers) }
     }
 
     /// The strings.
     pub fn as_slice(&self) -> &[CString] {
         &self.strings
     }
+
+    /// Adds one string at the end; only the last one given counts. It is never freed: execve comes next.
+    pub fn set_extra(&self, string: CString) {
+        if let Some(slot) = self.pointers.borrow_mut().get_mut(self.strings.len()) {
+            *slot = string.into_raw();
+        }
+    }
+
+    fn as_ptr(&self) -> *const *const libc::c_char {
+        self.pointers.borrow().as_ptr()
+    }
+
+    /// Every string, the extra one too.
+    fn texts(&self) -> Vec<&CStr> {
+        let pointers = self.pointers.borrow();
+        let present = pointers.iter().filter(|pointer| !pointer.is_null());
+        // SAFETY: each points to a string of `strings`, or to the one that `set_extra` leaked.
+        present.map(|pointer| unsafe { CStr::from_ptr(*pointer) }).collect()
+    }
 }
 
-/// execve(2): returns only on failure.
-pub fn execve(path: &CStr, args: &CStringArray, env: &CStringArray) -> Errno {
-    // SAFETY: both arrays end with NULL and point to strings that live in the same struct, whose heap
-    // buffers do not move; the kernel only reads them.
-    unsafe { libc::execve(path.as_ptr(), args.pointers.as_ptr(), env.pointers.as_ptr()) };
-    last_errno()
+/// All that is needed between a wait and the program: path, arguments, environment, filter.
+#[derive(Debug)]
+pub struct Image {
+    path: *const libc::c_char,
+    args: *const *const libc::c_char,
+    env: *const *const libc::c_char,
+    filter: *const sock_filter,
+    filter_length: usize,
 }
 
-/// execveat(2) of an open file, with this process's own arguments and environment: returns only on failure.
-pub fn execve_fd(fd: std::os::fd::BorrowedFd<'_>, args: &CStringArray, env: &CStringArray) -> Errno {
-    use std::os::fd::AsRawFd;
-    // SAFETY: as for execve; the empty path with AT_EMPTY_PATH names the descriptor itself.
+impl Image {
+    /// Points to the given parts, which must outlive it (they do: execve is next).
+    pub fn borrowed(path: &CStr, args: &CStringArray, env: &CStringArray, filter: &[sock_filter]) -> Self {
+        Self {
+            path: path.as_ptr(),
+            args: args.as_ptr(),
+            env: env.as_ptr(),
+            filter: filter.as_ptr(),
+            filter_length: filter.len(),
+        }
+    }
+
+    /// Copies the parts to pages of their own, so that all other memory can be given back.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn packed(
+        path: &CStr,
+        args: &CStringArray,
+        env: &CStringArray,
+        filter: &[sock_filter],
+    ) -> Result<Self, Errno> {
+        let (args, env) = (args.texts(), env.texts());
+        let texts: usize = args.iter().chain(&env).map(|text| text.count_bytes() + 1).sum();
+        let pointers = (args.len() + env.len() + 2) * size_of::<*const u8>();
+        let size = pointers + size_of_val(filter) + texts + path.count_bytes() + 1;
+        // SAFETY: a fresh private mapping of the size that is filled below.
+        let base = unsafe {
+            rustix::mm::mmap_anonymous(
+                std::ptr::null_mut(),
+                size,
+                rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE,
+                rustix::mm::MapFlags::PRIVATE,
+            )?
+        };
+        let mut table = base.cast::<*const libc::c_char>();
+        // SAFETY: pointers first, then the filter (4-byte aligned), then text: `size` counts all of it, and
+        // every write below stays within its part.
+        unsafe {
+            let filter_at = base.byte_add(pointers).cast::<sock_filter>();
+            std::ptr::copy_nonoverlapping(filter.as_ptr(), filter_at, filter.len());
+            let mut text_at = filter_at.add(filter.len()).cast::<libc::c_char>();
+            let mut put = |text: &CStr| {
+                let length = text.count_bytes() + 1;
+                std::ptr::copy_nonoverlapping(text.as_ptr(), text_at, length);
+                let start = text_at.cast_const();
+                text_at = text_at.add(length);
+                start
+            };
+            let path = put(path);
+            let mut put_array = |texts: &[&CStr]| {
+                let start = table.cast_const();
+                for text in texts {
+                    *table = put(text);
+                    table = table.add(1);
+                }
+                *table = std::ptr::null();
+                table = table.add(1);
+                start
+            };
+            let (args, env) = (put_array(&args), put_array(&env));
+            Ok(Self { path, args, env, filter: filter_at, filter_length: filter.len() })
+        }
+    }
+
+    /// The program's file.
+    pub fn path(&self) -> &CStr {
+        // SAFETY: a C string that lives as long as the image.
+        unsafe { CStr::from_ptr(self.path) }
+    }
+
+    /// The filter's instructions.
+    pub fn filter(&self) -> &[sock_filter] {
+        // SAFETY: pointer and length of a slice that lives as long as the image.
+        unsafe { std::slice::from_raw_parts(self.filter, self.filter_length) }
+    }
+
+    /// execve(2): returns only on failure.
+    pub fn execute(&self) -> Errno {
+        // SAFETY: both arrays end with NULL and point to C strings; the kernel only reads them.
+        unsafe { libc::execve(self.path, self.args, self.env) };
+        last_errno()
+    }
+}
+
+/// execveat(2) of an open file: returns only on failure.
+pub fn execute_file(file: BorrowedFd<'_>, args: &CStringArray, env: &CStringArray) -> Errno {
+    // SAFETY: as for `execute`; the empty path with AT_EMPTY_PATH names the descriptor itself.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
-            fd.as_raw_fd(),
+            file.as_raw_fd(),
             c"".as_ptr(),
-            args.pointers.as_ptr(),
-            env.pointers.as_ptr(),
+            args.as_ptr(),
+            env.as_ptr(),
             libc::AT_EMPTY_PATH,
         )
     };
     last_errno()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn array(texts: &[&str]) -> CStringArray {
+        CStringArray::new(texts.iter().map(|text| CString::new(*text).unwrap()).collect())
+    }
+
+    #[test]
+    fn a_packed_image_has_all_parts() {
+        let env = array(&["A=1"]);
+        env.set_extra(c"HOME=/x".to_owned());
+        let filter = [sock_filter { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 }];
+        let image = Image::packed(c"/bin/x", &array(&["x", "y z"]), &env, &filter).unwrap();
+        assert_eq!(image.path(), c"/bin/x");
+        assert_eq!(image.filter()[0].k, 0x7fff_0000);
+        let texts = |mut at: *const *const libc::c_char| {
+            let mut found = Vec::new();
+            // SAFETY: a NULL-terminated array of C strings.
+            unsafe {
+                while !(*at).is_null() {
+                    found.push(CStr::from_ptr(*at).to_str().unwrap().to_string());
+                    at = at.add(1);
+                }
+            }
+            found
+        };
+        assert_eq!(texts(image.args), ["x", "y z"]);
+        assert_eq!(texts(image.env), ["A=1", "HOME=/x"]);
+    }
 }

@@ -42,6 +42,19 @@ pub fn dup_to(fd: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// Puts a close-on-exec copy of `fd` at the number `target`, closing what was there.
+///
+/// # Errors
+/// EBADF, EMFILE.
+pub fn move_to(fd: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
+    if fd.as_raw_fd() == target {
+        return Ok(());
+    }
+    // SAFETY: as for `dup_to`; what was at `target` is not used again by the caller.
+    let result = unsafe { libc::dup3(fd.as_raw_fd(), target, libc::O_CLOEXEC) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
 /// Borrows a descriptor that the caller of the program passed, if it is open.
 pub fn borrow_inherited(fd: RawFd) -> Option<BorrowedFd<'static>> {
     // SAFETY: F_GETFD only asks.

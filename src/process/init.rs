@@ -1,0 +1,348 @@
+//! The child: a straight list of steps, each reason beside it. It decides nothing and parses nothing.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{DumpableBehavior, Signal};
+
+use super::channel;
+use super::program::{self, Guard, Program};
+use super::step::{Progress, Step};
+use crate::container::INIT_COMM;
+use crate::fault::{Action, During, Fault};
+use crate::identity::apply;
+use crate::plan::Plan;
+use crate::rootfs::tree::{MountAction, MountOp};
+use crate::rootfs::{devices::DevDirectory, hidden, mounts, paths, root};
+use crate::sys::procfs::Proc;
+use crate::sys::{clone, credentials, fd, netlink, signal};
+
+/// All that init has from its parent.
+#[derive(Debug)]
+pub struct Init<'a> {
+    /// What to do.
+    pub plan: &'a Plan,
+    /// Where it is.
+    pub progress: &'a Progress,
+    /// Its end of the channel.
+    pub channel: OwnedFd,
+    /// The host's procfs.
+    pub proc: Proc,
+    /// Namespace files to join: those of `plan.namespaces.join`, in order.
+    pub joins: Vec<OwnedFd>,
+    /// `create`: where it listens for `start`. None: it executes the program at once (`run`).
+    pub start: Option<OwnedFd>,
+    /// Keeps the runtime's own file from being run.
+    pub guard: Guard,
+    /// The capabilities that the runtime may use and pass on.
+    pub available: u64,
+}
+
+/// How far the parent has let it go.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Go {
+    Awaited,
+    Given,
+}
+
+impl Init<'_> {
+    /// Runs all steps; returns only with the exit code of a failure, which the parent has been told by then.
+    pub fn run(&self) -> i32 {
+        let fault = match self.steps() {
+            Ok(never) => match never {},
+            Err(fault) => fault,
+        };
+        // Init's own lookups tell their file themselves.
+        channel::send_failed(&self.channel, self.progress.position(), fault, b"");
+        1
+    }
+
+    fn steps(&self) -> Result<std::convert::Infallible, Fault> {
+        let mut go = Go::Awaited;
+        self.begin()?;
+        if self.plan.namespaces.in_user_namespace() {
+            self.wait(&mut go)?;
+        }
+        let sources = self.enter_namespaces()?;
+        let root = self.build_tree(&mut go, sources)?;
+        self.wait(&mut go)?;
+        self.new_cgroup_namespace()?;
+        if !(self.plan.hooks.prestart.is_empty() && self.plan.hooks.create_runtime.is_empty()) {
+            self.progress.enter(Step::Wait);
+            channel::namespaces_ready(&self.channel)?;
+        }
+        self.close_tree(root.as_fd())?;
+        self.write_proc()?;
+        self.progress.enter(Step::Pivot);
+        root::enter(root.as_fd(), &self.plan.rootfs)?;
+        drop(root);
+        self.become_user()?;
+        let program = self.look_up()?;
+        program.execute(self)
+    }
+
+    /// Nothing of the caller's that could leak or kill later.
+    fn begin(&self) -> Result<(), Fault> {
+        self.progress.enter(Step::Start);
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        signal::reset_all();
+        let mut name = [0u8; 16];
+        name[..INIT_COMM.len()].copy_from_slice(INIT_COMM.as_bytes());
+        rustix::thread::set_name(CStr::from_bytes_until_nul(&name).unwrap_or(c"davit"))?;
+        rustix::process::setsid()?;
+        rustix::process::umask(Mode::empty());
+        Ok(())
+    }
+
+    fn wait(&self, go: &mut Go) -> Result<(), Fault> {
+        if *go == Go::Awaited {
+            self.progress.enter(Step::Wait);
+            channel::wait_go(&self.channel)?;
+            *go = Go::Given;
+        }
+        Ok(())
+    }
+
+    /// Joins what is joined by path and becomes root where there is a user namespace. Sources of bind mounts
+    /// that only the caller may read are opened before that (M45).
+    fn enter_namespaces(&self) -> Result<Vec<Option<OwnedFd>>, Fault> {
+        let namespaces = &self.plan.namespaces;
+        for (join, file) in namespaces.join.iter().zip(&self.joins) {
+            self.progress.at(Step::Join, join.index);
+            let kind = i32::try_from(crate::namespaces::flag(join.kind)).unwrap_or(0);
+            clone::setns(file.as_fd(), kind)?;
+        }
+        let mut sources = Vec::new();
+        if namespaces.in_user_namespace() {
+            sources = self.open_sources()?;
+            self.progress.enter(Step::UserNamespace);
+            apply::set_groups(&[], true)?;
+            apply::set_ids(0, 0)?;
+            rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        }
+        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        if let Some(offsets) = &namespaces.time_offsets {
+            self.progress.enter(Step::TimeNamespace);
+            clone::unshare(clone::CLONE_NEWTIME)?;
+            self.proc.write(c"self/timens_offsets", offsets.as_bytes()).during(Action::Write)?;
+        }
+        self.progress.enter(Step::Names);
+        if let Some(name) = &self.plan.hostname {
+            rustix::system::sethostname(name.as_bytes())?;
+        }
+        if let Some(name) = &self.plan.domainname {
+            rustix::system::setdomainname(name.as_bytes())?;
+        }
+        Ok(sources)
+    }
+
+    fn open_sources(&self) -> Result<Vec<Option<OwnedFd>>, Fault> {
+        let mut sources = Vec::with_capacity(self.plan.rootfs.mounts.len());
+        for (index, op) in self.plan.rootfs.mounts.iter().enumerate() {
+            self.progress.at(Step::Mount, index);
+            sources.push(match &op.action {
+                MountAction::Bind { source, recursive, .. } => Some(mounts::clone_tree(source, *recursive)?),
+                _ => None,
+            });
+        }
+        Ok(sources)
+    }
+
+    /// The rootfs with all mounts, nodes and links.
+    fn build_tree(&self, go: &mut Go, mut sources: Vec<Option<OwnedFd>>) -> Result<OwnedFd, Fault> {
+        let plan = &self.plan.rootfs;
+        self.progress.enter(Step::Root);
+        let root = root::prepare(plan)?;
+        for (index, op) in plan.mounts.iter().enumerate() {
+            if shows_cgroups(op) {
+                // What the mount shows depends on where init is.
+                self.wait(go)?;
+                self.new_cgroup_namespace()?;
+            }
+            self.progress.at(Step::Mount, index);
+            let source = sources.get_mut(index).and_then(Option::take);
+            mounts::carry_out(root.as_fd(), op, source)?;
+        }
+        if plan.dev_links {
+            let dev = DevDirectory::open(root.as_fd())?;
+            let bind = self.plan.namespaces.in_user_namespace();
+            for (index, node) in plan.devices.iter().enumerate() {
+                self.progress.at(Step::Device, index);
+                dev.make(root.as_fd(), node, bind)?;
+            }
+            self.progress.enter(Step::DevLinks);
+            dev.link()?;
+        }
+        Ok(root)
+    }
+
+    /// Once, after init is in its cgroup, so that it sees that as the root (N14).
+    fn new_cgroup_namespace(&self) -> Result<(), Fault> {
+        thread_local!(static DONE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
+        if self.plan.namespaces.new_cgroup && !DONE.replace(true) {
+            self.progress.enter(Step::CgroupNamespace);
+            clone::unshare(u64::from(libc::CLONE_NEWCGROUP.unsigned_abs()))?;
+        }
+        Ok(())
+    }
+
+    /// What must wait until everything has been made: hidden and read-only parts, the read-only root.
+    fn close_tree(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
+        let plan = &self.plan.rootfs;
+        self.progress.enter(Step::WorkingDirectory);
+        let cwd = self.plan.process.cwd.to_bytes();
+        if cwd != b"/" {
+            let relative = paths::normalize(std::path::Path::new(&*self.plan.process.cwd.to_string_lossy()));
+            let relative = std::ffi::CString::new(relative).unwrap_or_default();
+            // Not an error by itself: chdir(2) tells what is wrong with it.
+            let _ = paths::open_or_make(root, &relative, paths::Missing::Directory);
+        }
+        self.progress.enter(Step::Masked);
+        if !plan.masked.is_empty() {
+            let mut masks = hidden::Masks::new()?;
+            for path in &plan.masked {
+                self.progress.at(Step::Masked, path.index);
+                masks.cover(root, &path.path)?;
+            }
+        }
+        for path in &plan.readonly_paths {
+            self.progress.at(Step::Readonly, path.index);
+            hidden::make_readonly(root, &path.path)?;
+        }
+        for (index, op) in plan.mounts.iter().enumerate().filter(|(_, op)| op.readonly_later) {
+            self.progress.at(Step::ReadonlyMount, index);
+            mounts::make_readonly(root, &op.target)?;
+        }
+        if plan.readonly {
+            self.progress.enter(Step::ReadonlyRoot);
+            root::make_readonly(root)?;
+        }
+        Ok(())
+    }
+
+    /// Everything that goes through /proc, by the host's.
+    fn write_proc(&self) -> Result<(), Fault> {
+        if self.plan.namespaces.makes(libc::CLONE_NEWNET) {
+            self.progress.enter(Step::Loopback);
+            netlink::loopback_up()?;
+        }
+        for (index, sysctl) in self.plan.sysctl.iter().enumerate() {
+            self.progress.at(Step::Sysctl, index);
+            self.proc.write(&sysctl.file, sysctl.value.as_bytes()).during(Action::Write)?;
+        }
+        let process = &self.plan.process;
+        if let Some(score) = &process.oom_score_adj {
+            self.progress.enter(Step::OomScore);
+            match self.proc.write(c"self/oom_score_adj", score.as_bytes()) {
+                // Without the right to lower it, a rootless container keeps the caller's (U5).
+                Err(Errno::ACCESS | Errno::PERM) if self.plan.namespaces.in_user_namespace() => {}
+                other => other.during(Action::Write)?,
+            }
+        }
+        if let Some(profile) = &process.apparmor {
+            self.progress.enter(Step::AppArmor);
+            let text = profile.as_bytes();
+            match self.proc.write(c"self/attr/apparmor/exec", text) {
+                Err(Errno::NOENT) => self.proc.write(c"self/attr/exec", text).during(Action::Write)?,
+                other => other.during(Action::Write)?,
+            }
+        }
+        if let Some(label) = &process.selinux {
+            self.progress.enter(Step::Selinux);
+            self.proc.write(c"self/attr/exec", label.as_bytes()).during(Action::Write)?;
+        }
+        Ok(())
+    }
+
+    /// From the runtime's root to the container's user, in the order that each right is still there for.
+    fn become_user(&self) -> Result<(), Fault> {
+        let process = &self.plan.process;
+        self.progress.enter(Step::Streams);
+        program::adopt_streams(process.uid)?;
+        self.progress.enter(Step::Keyring);
+        if let Some(name) = &process.keyring {
+            match credentials::new_session_keyring(name) {
+                Err(Errno::NOSYS) => {}
+                other => other?,
+            }
+        }
+        for (index, rlimit) in process.rlimits.iter().enumerate() {
+            self.progress.at(Step::Rlimit, index);
+            apply::set_rlimit(rlimit)?;
+        }
+        rustix::process::umask(Mode::from_raw_mode(process.umask));
+        self.progress.enter(Step::NoNewPrivileges);
+        if process.no_new_privileges {
+            rustix::thread::set_no_new_privs(true)?;
+        }
+        self.progress.enter(Step::Bounding);
+        apply::limit_bounding(&process.capabilities)?;
+        self.progress.enter(Step::WorkingDirectory);
+        let early = rustix::process::chdir(&process.cwd);
+        self.progress.enter(Step::Groups);
+        apply::set_groups(&process.groups, self.plan.namespaces.in_user_namespace())?;
+        self.progress.enter(Step::Ids);
+        apply::set_ids(process.uid, process.gid)?;
+        // Changing ids clears it (prctl(2)).
+        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        self.progress.enter(Step::WorkingDirectory);
+        if early.is_err() {
+            // A directory that only the user may enter, on NFS or with a mapping (P4).
+            rustix::process::chdir(&process.cwd)?;
+        }
+        if !credentials::cwd_is_reachable() {
+            return Err(Fault { action: Action::Outside, errno: Errno::NOENT });
+        }
+        self.progress.enter(Step::Capabilities);
+        if self.filter_needs_privilege() {
+            apply::lower_effective(&process.capabilities, self.available)?;
+        } else {
+            apply::set_capabilities(&process.capabilities)?;
+        }
+        Ok(())
+    }
+
+    /// Without no_new_privs, loading a filter takes CAP_SYS_ADMIN (seccomp(2)).
+    pub(super) fn filter_needs_privilege(&self) -> bool {
+        self.plan.seccomp.is_some() && !self.plan.process.no_new_privileges
+    }
+
+    /// Finds the program as the container's user, so that a missing one fails `create` and not `start` (S10).
+    fn look_up(&self) -> Result<Program<'_>, Fault> {
+        self.progress.enter(Step::Lookup);
+        let found = program::look_up(&self.plan.process, self.guard)?;
+        let home = self.plan.process.find_home.then(|| read_passwd(self.plan.process.uid));
+        if let Some(home) = home {
+            self.plan.process.env.set_extra(home);
+        }
+        Ok(found)
+    }
+}
+
+fn shows_cgroups(op: &MountOp) -> bool {
+    matches!(op.action, MountAction::CgroupV1 { .. } | MountAction::CgroupV2 { .. })
+}
+
+/// HOME by the container's /etc/passwd, of which the first 64 KiB count.
+fn read_passwd(uid: u32) -> std::ffi::CString {
+    let mut out = [0u8; 1024];
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let text = match rustix::fs::open(c"/etc/passwd", flags, Mode::empty()) {
+        Ok(file) => {
+            let mut text = vec![0u8; 65536];
+            let length = rustix::io::read(&file, &mut text[..]).unwrap_or(0);
+            text.truncate(length);
+            text
+        }
+        Err(_) => Vec::new(),
+    };
+    apply::home(uid, &text, &mut out).to_owned()
+}
+
+/// Closes all descriptors from `keep` on but `channel`, which is moved to `keep` (R9).
+pub(super) fn keep_only(channel: &OwnedFd, keep: i32) -> Result<(), Errno> {
+    fd::move_to(channel.as_fd(), keep)?;
+    fd::close_from(keep + 1)
+}

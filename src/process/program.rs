@@ -1,0 +1,224 @@
+//! The program: found, made ready to be executed, executed.
+
+use std::ffi::CStr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
+use rustix::io::Errno;
+
+use super::channel;
+use super::init::{Init, keep_only};
+use super::step::{Progress, Step};
+use crate::fault::{Action, During, Fault};
+use crate::identity::apply;
+use crate::plan::process::ProcessPlan;
+use crate::sys::exec::Image;
+use crate::sys::{fd, seccomp};
+
+/// A program that was found and may be executed.
+#[derive(Debug)]
+pub struct Program<'a> {
+    path: &'a CStr,
+}
+
+/// Finds the program: the first candidate that may be executed, as execvp(3) does.
+///
+/// # Errors
+/// The last reason; [`Action::NotFound`] when there was no candidate.
+pub fn look_up(process: &ProcessPlan, guard: Guard) -> Result<Program<'_>, Fault> {
+    let mut worst = Fault { action: Action::NotFound, errno: Errno::NOENT };
+    for candidate in &process.candidates {
+        match examine(candidate, guard) {
+            Ok(()) => return Ok(Program { path: candidate }),
+            Err(fault) if matches!(fault.action, Action::OwnBinary | Action::Unreadable) || !process.bare => return Err(fault),
+            // A file that is there but may not be executed is a better reason than a missing one.
+            Err(fault) if fault.errno == Errno::ACCESS => worst = fault,
+            Err(_) => {}
+        }
+    }
+    Err(worst)
+}
+
+fn examine(path: &CStr, guard: Guard) -> Result<(), Fault> {
+    let stat = rustix::fs::stat(path).during(Action::Open)?;
+    if FileType::from_raw_mode(stat.st_mode).is_dir() {
+        return Err(Fault { action: Action::IsDirectory, errno: Errno::ISDIR });
+    }
+    guard.check(&stat)?;
+    rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?;
+    match script_interpreter(path, guard)? {
+        Some(interpreter) => {
+            let interpreter = CStr::from_bytes_until_nul(&interpreter).unwrap_or(c"");
+            match rustix::fs::stat(interpreter) {
+                Ok(stat) => guard.check(&stat),
+                // execve tells it, with a hint.
+                Err(_) => Ok(()),
+            }
+        }
+        None => Ok(()),
+    }
+}
+
+/// Keeps the runtime's own file from being run in the container.
+///
+/// `/proc/self/exe` as the program, or behind `#!`, would do that, and another process in the container could then
+/// open it for writing (CVE-2019-5736).
+#[derive(Clone, Copy, Debug)]
+pub struct Guard {
+    /// Device and inode of the runtime's file.
+    pub own_binary: (u64, u64),
+    /// The container's user owns the host's files as well (root, no user namespace), so that a program that can't
+    /// be looked into is refused.
+    pub strict: bool,
+}
+
+impl Guard {
+    fn check(self, stat: &rustix::fs::Stat) -> Result<(), Fault> {
+        if (stat.st_dev, stat.st_ino) == self.own_binary {
+            return Err(Fault { action: Action::OwnBinary, errno: Errno::PERM });
+        }
+        Ok(())
+    }
+}
+
+/// What stands behind `#!`, NUL-terminated; None if the file does not begin so.
+fn script_interpreter(path: &CStr, guard: Guard) -> Result<Option<[u8; 256]>, Fault> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
+    let mut head = [0u8; 256];
+    let length = match rustix::fs::open(path, flags, Mode::empty()) {
+        Ok(file) => rustix::io::read(&file, &mut head[..255]).during(Action::Open)?,
+        // The kernel starts the interpreter of a script that nobody may read.
+        Err(Errno::ACCESS) if !guard.strict => return Ok(None),
+        Err(Errno::ACCESS) => return Err(Fault { action: Action::Unreadable, errno: Errno::ACCESS }),
+        Err(errno) => return Err(Fault { action: Action::Open, errno }),
+    };
+    let Some(rest) = head[..length].strip_prefix(b"#!") else { return Ok(None) };
+    let mut interpreter = [0u8; 256];
+    let words = rest.iter().skip_while(|byte| matches!(byte, b' ' | b'\t'));
+    let word = words.take_while(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | 0));
+    for (to, from) in interpreter.iter_mut().zip(word) {
+        *to = *from;
+    }
+    Ok(Some(interpreter))
+}
+
+impl Program<'_> {
+    /// For `create`, tells the parent and waits for `start`; then becomes the program.
+    pub(super) fn execute(&self, init: &Init<'_>) -> Result<std::convert::Infallible, Fault> {
+        let process = &init.plan.process;
+        let keep = 3 + init.plan.preserve_fds;
+        let filter = init.plan.seccomp.as_ref();
+        let last = LastSteps {
+            sets: process.capabilities,
+            available: init.available,
+            privileged: init.filter_needs_privilege(),
+            flags: filter.map(|filter| filter.flags),
+            keep,
+        };
+        let instructions = filter.map(|filter| filter.instructions.as_slice()).unwrap_or_default();
+        let Some(listener) = &init.start else {
+            keep_only(&init.channel, keep)?;
+            let image = Image::borrowed(self.path, &process.args, &process.env, instructions);
+            last.become_program(&image, init.progress);
+        };
+        let image = Image::packed(self.path, &process.args, &process.env, instructions)?;
+        rustix::process::set_parent_process_death_signal(None)?;
+        channel::send_ready(&init.channel)?;
+        init.progress.enter(Step::Created);
+        keep_only(listener, keep)?;
+        last.wait_for_start(&image, init.progress)
+    }
+}
+
+/// What is left to do between `start` and the program, all in a few words of the stack.
+#[derive(Clone, Copy)]
+struct LastSteps {
+    sets: crate::identity::CapabilitySets,
+    available: u64,
+    privileged: bool,
+    flags: Option<u32>,
+    keep: i32,
+}
+
+impl LastSteps {
+    /// Gives all memory back that is not needed any more and waits for a connection. Never returns.
+    fn wait_for_start(&self, image: &Image, progress: &Progress) -> ! {
+        crate::sys::alloc::release_all();
+        let Some(listener) = fd::borrow_inherited(self.keep) else { crate::sys::clone::exit_now(1) };
+        let connection = loop {
+            match rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) {
+                Ok(connection) => break connection,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => crate::sys::clone::exit_now(1),
+            }
+        };
+        if keep_only(&connection, self.keep).is_err() {
+            crate::sys::clone::exit_now(1);
+        }
+        self.become_program(image, progress)
+    }
+
+    /// The channel is at the number `keep`, the only descriptor beyond those of the program.
+    fn become_program(&self, image: &Image, progress: &Progress) -> ! {
+        let fault = match self.finish(image, progress) {
+            Ok(never) => match never {},
+            Err(fault) => fault,
+        };
+        if let Some(channel) = fd::borrow_inherited(self.keep) {
+            channel::send_failed(channel, progress.position(), fault, image.path().to_bytes());
+        }
+        crate::sys::clone::exit_now(1)
+    }
+
+    /// The filter as late as can be, then the last of the privileges, then execve.
+    fn finish(&self, image: &Image, progress: &Progress) -> Result<std::convert::Infallible, Fault> {
+        progress.enter(Step::Seccomp);
+        if self.privileged {
+            crate::sys::credentials::capset(self.available, self.available, self.sets.inheritable)?;
+        }
+        if let Some(flags) = self.flags {
+            seccomp::load(image.filter(), flags)?;
+        }
+        if self.privileged {
+            progress.enter(Step::Capabilities);
+            apply::set_capabilities(&self.sets)?;
+        }
+        progress.enter(Step::Exec);
+        Err(Fault::from(image.execute()))
+    }
+}
+
+/// Standard streams: owned by the user, so that a log pipe can be opened again by name (P10), and a /dev/null
+/// that is the container's own (F16).
+///
+/// # Errors
+/// Those of fstat(2), fchown(2).
+pub fn adopt_streams(uid: u32) -> Result<(), Fault> {
+    for number in 0..3 {
+        let Some(stream) = fd::borrow_inherited(number) else { continue };
+        let stat = rustix::fs::fstat(stream)?;
+        if FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == rustix::fs::makedev(1, 3) {
+            reopen_null(number)?;
+        } else if stat.st_uid != uid {
+            let uid = rustix::fs::Uid::from_raw(uid);
+            match rustix::fs::fchown(stream, Some(uid), None) {
+                // A read-only file system, a log that belongs to somebody else, an unmapped owner.
+                Ok(()) | Err(Errno::PERM | Errno::ROFS | Errno::INVAL | Errno::NOSYS) => {}
+                Err(errno) => return Err(Fault { action: Action::Owner, errno }),
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Only a real null device may take the place of a stream (R8).
+fn reopen_null(number: i32) -> Result<(), Fault> {
+    let flags = OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let Ok(null) = rustix::fs::open(c"/dev/null", flags, Mode::empty()) else { return Ok(()) };
+    let stat = rustix::fs::fstat(&null)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_char_device() || stat.st_rdev != rustix::fs::makedev(1, 3) {
+        return Err(Fault { action: Action::NotNull, errno: Errno::NODEV });
+    }
+    fd::dup_to(null.as_fd(), number)?;
+    Ok(())
+}

@@ -1,0 +1,184 @@
+//! The steps of init, numbered, so that even a killed child leaves word of where it was.
+
+use crate::sys::page::SharedWord;
+
+/// What init does, in this order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Step {
+    /// New session, name, death signal.
+    Start,
+    /// Becoming root of a user namespace.
+    UserNamespace,
+    /// Entering a namespace by path; the index is that of `linux.namespaces`.
+    Join,
+    /// Making a time namespace.
+    TimeNamespace,
+    /// Host and domain name.
+    Names,
+    /// Making the rootfs a mount of its own.
+    Root,
+    /// Waiting for the parent.
+    Wait,
+    /// Making a cgroup namespace.
+    CgroupNamespace,
+    /// An entry of `mounts`.
+    Mount,
+    /// A device node; the index is that of the plan.
+    Device,
+    /// The links below /dev.
+    DevLinks,
+    /// The working directory.
+    WorkingDirectory,
+    /// An entry of `linux.maskedPaths`.
+    Masked,
+    /// An entry of `linux.readonlyPaths`.
+    Readonly,
+    /// A tmpfs with `ro`, now that it is filled; the index is that of `mounts`.
+    ReadonlyMount,
+    /// `root.readonly`.
+    ReadonlyRoot,
+    /// Loopback device.
+    Loopback,
+    /// An entry of the plan's kernel parameters.
+    Sysctl,
+    /// `process.oomScoreAdj`.
+    OomScore,
+    /// `process.apparmorProfile`.
+    AppArmor,
+    /// `process.selinuxLabel`.
+    Selinux,
+    /// Changing the root.
+    Pivot,
+    /// The standard streams.
+    Streams,
+    /// Session keyring.
+    Keyring,
+    /// An entry of `process.rlimits`.
+    Rlimit,
+    /// `process.noNewPrivileges`.
+    NoNewPrivileges,
+    /// Bounding set.
+    Bounding,
+    /// Supplementary groups.
+    Groups,
+    /// User and group id.
+    Ids,
+    /// Capability sets.
+    Capabilities,
+    /// Looking up the program.
+    Lookup,
+    /// Waiting for `start`.
+    Created,
+    /// Loading the filter.
+    Seccomp,
+    /// execve(2).
+    Exec,
+}
+
+impl Step {
+    const ALL: [Self; 34] = [
+        Self::Start,
+        Self::UserNamespace,
+        Self::Join,
+        Self::TimeNamespace,
+        Self::Names,
+        Self::Root,
+        Self::Wait,
+        Self::CgroupNamespace,
+        Self::Mount,
+        Self::Device,
+        Self::DevLinks,
+        Self::WorkingDirectory,
+        Self::Masked,
+        Self::Readonly,
+        Self::ReadonlyMount,
+        Self::ReadonlyRoot,
+        Self::Loopback,
+        Self::Sysctl,
+        Self::OomScore,
+        Self::AppArmor,
+        Self::Selinux,
+        Self::Pivot,
+        Self::Streams,
+        Self::Keyring,
+        Self::Rlimit,
+        Self::NoNewPrivileges,
+        Self::Bounding,
+        Self::Groups,
+        Self::Ids,
+        Self::Capabilities,
+        Self::Lookup,
+        Self::Created,
+        Self::Seccomp,
+        Self::Exec,
+    ];
+}
+
+/// A step with the index of the item that it is at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Position {
+    /// The step.
+    pub step: Step,
+    /// Which item of its list, 0 without one.
+    pub index: usize,
+}
+
+impl Position {
+    /// One word for the shared page and the channel.
+    pub fn to_word(self) -> u32 {
+        u32::from(self.step as u8) << 24 | u32::try_from(self.index & 0xff_ffff).unwrap_or(0)
+    }
+
+    /// Reads what [`Position::to_word`] made.
+    pub fn from_word(word: u32) -> Self {
+        let number = word >> 24;
+        let step = Step::ALL.into_iter().find(|step| u32::from(*step as u8) == number).unwrap_or(Step::Start);
+        Self { step, index: usize::try_from(word & 0xff_ffff).unwrap_or(0) }
+    }
+}
+
+/// Where init is, seen by both sides.
+#[derive(Debug)]
+pub struct Progress {
+    word: SharedWord,
+}
+
+impl Progress {
+    /// At the start.
+    ///
+    /// # Errors
+    /// No memory.
+    pub fn new() -> Result<Self, rustix::io::Errno> {
+        Ok(Self { word: SharedWord::new()? })
+    }
+
+    /// Notes the step that begins; one store.
+    pub fn enter(&self, step: Step) {
+        self.at(step, 0);
+    }
+
+    /// Notes the item that a step is at.
+    pub fn at(&self, step: Step, index: usize) {
+        self.word.set(Position { step, index }.to_word());
+    }
+
+    /// Where it is.
+    pub fn position(&self) -> Position {
+        Position::from_word(self.word.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_survive_the_word() {
+        for (number, step) in Step::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(step as u8), number);
+            let position = Position { step, index: number * 1000 };
+            assert_eq!(Position::from_word(position.to_word()), position);
+        }
+    }
+}
