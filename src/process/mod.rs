@@ -1,3 +1,12 @@
-//! (in work)
+//! Starting processes in containers: the parent (`launch`), the child (`init`), and what is between them.
 
+pub mod channel;
+pub mod describe;
 pub mod hooks;
+pub mod init;
+pub mod launch;
+pub mod program;
+pub mod start;
+pub mod step;
+pub mod wait;
+pub mod wait;

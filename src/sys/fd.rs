@@ -32,6 +32,12 @@ fn close_range(first: RawFd, flags: libc::c_uint) -> Result<(), Errno> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// Closes a descriptor whose owner is the parent's: in a child, whose copy of the owner is never dropped.
+pub fn close_in_child(fd: BorrowedFd<'_>) {
+    // SAFETY: the child never uses or drops the value that owns this number.
+    unsafe { libc::close(fd.as_raw_fd()) };
+}
+
 /// Makes `target` a copy of `fd`, without close-on-exec (dup2(2); nothing is closed when they are the same).
 ///
 /// # Errors

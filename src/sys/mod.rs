@@ -11,4 +11,5 @@ pub mod netlink;
 pub mod page;
 pub mod process;
 pub mod procfs;
+pub mod seccomp;
 pub mod signal;

@@ -1,0 +1,214 @@
+//! Sentences for failures in init: the step, its place in config.json, what was being done, the errno's text.
+
+use rustix::io::Errno;
+
+use super::channel::Failure;
+use super::step::{Position, Step};
+use crate::error::{Error, Kind, errno_text};
+use crate::fault::Action;
+use crate::namespaces::{Join, NamespacePlan};
+use crate::plan::Plan;
+use crate::rootfs::tree::{MountAction, MountOp};
+
+/// The whole sentence of a failure.
+pub fn failure(plan: &Plan, failure: &Failure) -> Error {
+    let Failure { position, fault, text } = failure;
+    match position.step {
+        Step::Lookup => return program_missing(plan, fault.action, fault.errno),
+        Step::Exec => return exec_failed(text, fault.errno),
+        _ => {}
+    }
+    let place = place(plan, *position);
+    let doing = doing(plan, *position, fault.action);
+    let error = if doing.is_empty() {
+        Error::system(place, fault.errno)
+    } else if let Some(rule) = broken_rule(fault.action) {
+        Error::new(Kind::System, format!("{place}: {rule}"))
+    } else {
+        Error::system(format_args!("{place}: {doing}"), fault.errno)
+    };
+    match hint(plan, *position, fault.action, fault.errno) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+/// Where in config.json, or in the runtime's own work, a step belongs.
+pub fn place(plan: &Plan, position: Position) -> String {
+    let index = position.index;
+    match position.step {
+        Step::Start => "start of init".into(),
+        Step::UserNamespace => "linux.uidMappings: become root of the user namespace".into(),
+        Step::Join => format!("linux.namespaces[{index}]: join"),
+        Step::TimeNamespace => "linux.timeOffsets".into(),
+        Step::Names => "hostname".into(),
+        Step::Root => format!("root.path: prepare {}", plan.rootfs.path.to_string_lossy()),
+        Step::Wait => "waiting for the runtime".into(),
+        Step::CgroupNamespace => "linux.namespaces: make a cgroup namespace".into(),
+        Step::Mount | Step::ReadonlyMount => {
+            let target = plan.rootfs.mounts.get(index).map(|op| op.target.to_string_lossy()).unwrap_or_default();
+            format!("mounts[{index}] (/{target})")
+        }
+        Step::Device => device(plan, index),
+        Step::DevLinks => "make the default links in /dev".into(),
+        Step::WorkingDirectory => format!("process.cwd: chdir to {}", plan.process.cwd.to_string_lossy()),
+        Step::Masked => hidden("maskedPaths", &plan.rootfs.masked, index),
+        Step::Readonly => hidden("readonlyPaths", &plan.rootfs.readonly_paths, index),
+        Step::ReadonlyRoot => "root.readonly".into(),
+        Step::Loopback => "set the loopback device up".into(),
+        Step::Sysctl => {
+            let key = plan.sysctl.get(index).map(|sysctl| sysctl.key.as_str()).unwrap_or_default();
+            format!("linux.sysctl[{key:?}]")
+        }
+        Step::OomScore => "process.oomScoreAdj".into(),
+        Step::AppArmor => "process.apparmorProfile: write the attribute for exec".into(),
+        Step::Selinux => "process.selinuxLabel: write the attribute for exec".into(),
+        Step::Pivot => "change the root".into(),
+        Step::Streams => "pass on the standard streams".into(),
+        Step::Keyring => "make a session keyring".into(),
+        Step::Rlimit => format!("process.rlimits[{index}]"),
+        Step::NoNewPrivileges => "process.noNewPrivileges".into(),
+        Step::Bounding => "process.capabilities.bounding".into(),
+        Step::Groups => "process.user.additionalGids".into(),
+        Step::Ids => format!("process.user: become uid {} gid {}", plan.process.uid, plan.process.gid),
+        Step::Capabilities => "process.capabilities".into(),
+        Step::Lookup => "look up the program".into(),
+        Step::Created => "waiting for start".into(),
+        Step::Seccomp => "linux.seccomp: load the filter".into(),
+        Step::Exec => "exec".into(),
+    }
+}
+
+fn device(plan: &Plan, index: usize) -> String {
+    let Some(node) = plan.rootfs.devices.get(index) else { return "linux.devices".into() };
+    let path = node.path.to_string_lossy();
+    match node.index {
+        Some(index) => format!("linux.devices[{index}] (/{path})"),
+        None => format!("default device /{path}"),
+    }
+}
+
+fn hidden(list: &str, paths: &[crate::rootfs::tree::HiddenPath], index: usize) -> String {
+    let path = paths.iter().find(|path| path.index == index);
+    format!("linux.{list}[{index}] (/{})", path.map(|path| path.path.to_string_lossy()).unwrap_or_default())
+}
+
+/// What was being done at that place.
+fn doing(plan: &Plan, position: Position, action: Action) -> String {
+    let mount = match position.step {
+        Step::Mount => plan.rootfs.mounts.get(position.index).map(mount_text),
+        _ => None,
+    };
+    match action {
+        Action::Step => mount.unwrap_or_default(),
+        Action::Target => "make the mount point".into(),
+        Action::Source => match plan.rootfs.mounts.get(position.index).map(|op| &op.action) {
+            Some(MountAction::Bind { source, .. }) if position.step == Step::Mount => {
+                format!("open source {}", source.to_string_lossy())
+            }
+            _ => "open the source".into(),
+        },
+        Action::Mount => mount.unwrap_or_else(|| "mount".into()),
+        Action::Flags => "set mount flags".into(),
+        Action::Attach => format!("attach {}", mount.unwrap_or_else(|| "the mount".into())),
+        Action::Propagation => "set propagation".into(),
+        Action::Owner => "change the owner".into(),
+        Action::Open => "open".into(),
+        Action::Write => "write".into(),
+        _ => "check".into(),
+    }
+}
+
+fn mount_text(op: &MountOp) -> String {
+    match &op.action {
+        MountAction::Fresh { fstype, source, data, .. } => {
+            let data = data.as_ref().map(|data| format!(" with data {:?}", data.to_string_lossy()));
+            let (fstype, source) = (fstype.to_string_lossy(), source.to_string_lossy());
+            format!("error mounting {fstype} from {source:?}{}", data.unwrap_or_default())
+        }
+        MountAction::Bind { source, .. } => format!("error mounting {:?}", source.to_string_lossy()),
+        MountAction::CgroupV1 { .. } | MountAction::CgroupV2 { .. } => "error mounting cgroup".into(),
+        MountAction::Remount { .. } => "error remounting".into(),
+    }
+}
+
+/// Actions that say more than an errno could.
+fn broken_rule(action: Action) -> Option<&'static str> {
+    Some(match action {
+        Action::Plain => "must be mounted on ordinary directory",
+        Action::NotProcfs => "cannot be mounted because it is not of type proc",
+        Action::Occupied => "something else is there already",
+        Action::NotNull => "/dev/null is not the null device (character device 1:3)",
+        Action::Outside => "current working directory is outside of container mount namespace root",
+        _ => return None,
+    })
+}
+
+fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option<&'static str> {
+    let fresh_with_data = matches!(
+        plan.rootfs.mounts.get(position.index).map(|op| &op.action),
+        Some(MountAction::Fresh { data: Some(_), .. })
+    );
+    match (position.step, action, errno) {
+        (Step::Mount, Action::Mount, Errno::INVAL) if fresh_with_data => {
+            Some("does the file system know all of these options?")
+        }
+        (Step::Mount, Action::Mount, Errno::NODEV) => Some("the kernel has no file system of this type"),
+        (Step::Mount, Action::Attach, Errno::NOTDIR) => {
+            Some("source and destination must both be directories or both be files")
+        }
+        (Step::Join, _, Errno::INVAL) => Some("the path is not a namespace of this type"),
+        (Step::Ids | Step::Groups, _, Errno::INVAL) => Some("the id is unmapped in the user namespace"),
+        (Step::Rlimit, _, Errno::PERM) => Some("raising a hard limit takes CAP_SYS_RESOURCE"),
+        (Step::AppArmor, _, Errno::NOENT | Errno::INVAL) => Some("is AppArmor enabled and the profile loaded?"),
+        (Step::Selinux, _, Errno::INVAL) => Some("selinux is disabled or not supported"),
+        (Step::Sysctl, _, Errno::NOENT) => Some("the kernel has no such parameter"),
+        _ => None,
+    }
+}
+
+/// The texts that callers turn into exit codes 126 and 127 (features.md E4 to E7).
+fn program_missing(plan: &Plan, action: Action, errno: Errno) -> Error {
+    let name = plan.process.args.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
+    let text = match action {
+        Action::NotFound => format!("exec: {name:?}: executable file not found in $PATH"),
+        Action::IsDirectory => format!("exec: {name:?}: is a directory"),
+        Action::OwnBinary => format!("exec: {name:?}: permission denied: it is the runtime's own binary"),
+        Action::Unreadable => format!("exec: {name:?}: permission denied: the program can't be read"),
+        Action::Open => format!("exec: {name:?}: stat {name}: {}", errno_text(&errno.into())),
+        _ => format!("exec: {name:?}: {}", errno_text(&errno.into())),
+    };
+    Error::new(Kind::System, text)
+}
+
+/// A failed execve(2), with its likely cause.
+pub fn exec_failed(path: &str, errno: Errno) -> Error {
+    let error = Error::new(Kind::System, format!("exec {path}: {}", errno_text(&errno.into())));
+    match errno {
+        Errno::NOENT => error.hint("its interpreter is missing in the container: see after #! or run ldd on it"),
+        Errno::NOEXEC => error.hint("not a program, or one for another processor; a script needs #! in its first line"),
+        Errno::ACCESS => error.hint("is it on a mount with noexec?"),
+        _ => error,
+    }
+}
+
+/// A failed setns(2).
+pub fn join_failed(join: &Join, errno: Errno) -> Error {
+    let path = join.path.to_string_lossy();
+    let error = Error::system(format_args!("linux.namespaces[{}]: join {path}", join.index), errno);
+    if errno == Errno::INVAL { error.hint("the path is not a namespace of this type") } else { error }
+}
+
+/// A failed clone3(2).
+pub fn clone_failed(errno: Errno, namespaces: &NamespacePlan) -> Error {
+    let error = Error::system("make init in its namespaces", errno);
+    match errno {
+        Errno::PERM if namespaces.id_maps.is_some() => {
+            error.hint("are user namespaces enabled? see sysctl kernel.unprivileged_userns_clone")
+        }
+        Errno::PERM => error.hint("making namespaces takes root or a user namespace"),
+        Errno::NOSPC => error.hint("a limit in /proc/sys/user/max_*_namespaces is reached"),
+        Errno::INVAL => error.hint("a namespace type of linux.namespaces isn't enabled in the kernel"),
+        _ => error,
+    }
+}

@@ -1,0 +1,229 @@
+//! The parent: makes one child, does what only the parent can, and hears how it went.
+
+use std::ffi::CString;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
+
+use super::channel::{self, Message};
+use super::describe;
+use super::hooks;
+use super::init::Init;
+use super::program::Guard;
+use super::step::{Progress, Step};
+use crate::cgroups::Cgroup;
+use crate::container::{Container, Phase, Process, State, Status};
+use crate::error::{Context, Error, Kind, Result};
+use crate::namespaces::{IdMaps, Join};
+use crate::plan::Plan;
+use crate::sys::clone::{self, Child};
+use crate::sys::credentials::permitted_capabilities;
+use crate::sys::fd;
+use crate::sys::page::SharedWord;
+use crate::sys::procfs::Proc;
+
+/// Starts init and brings it to where it waits for `start` (with `start`, its listening socket) or has become the
+/// program. When this fails, init is dead and reaped.
+///
+/// # Errors
+/// What failed, in the parent or in init, as one sentence.
+pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, start: Option<OwnedFd>) -> Result<Child> {
+    let progress = Progress::new().context("share a page with init")?;
+    let (parent_end, child_end) = channel::pair().context("make the channel to init")?;
+    let open = |join: &Join| open_namespace(join);
+    let init = Init {
+        plan,
+        progress: &progress,
+        channel: child_end,
+        proc: Proc::open().context("open /proc")?,
+        joins: plan.namespaces.join.iter().map(open).collect::<Result<_>>()?,
+        start,
+        guard: guard(plan)?,
+        available: available(plan)?,
+    };
+    let child = clone_init(plan, cgroup, &init, &parent_end)?;
+    drop(init.channel);
+    let told = attend(plan, container, cgroup, &init.proc, &parent_end, child.pid)
+        .and_then(|()| follow(plan, container, &parent_end, &progress, &child));
+    match told {
+        Ok(()) => Ok(child),
+        Err(error) => {
+            let status = kill_and_reap(&child);
+            Err(explain_death(error, status, cgroup))
+        }
+    }
+}
+
+fn open_namespace(join: &Join) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, &join.path, flags, Mode::empty())
+        .with_context(|| format!("linux.namespaces[{}].path: open {}", join.index, join.path.to_string_lossy()))
+}
+
+fn guard(plan: &Plan) -> Result<Guard> {
+    let own = rustix::fs::stat(c"/proc/self/exe").context("stat /proc/self/exe")?;
+    let strict = plan.process.uid == 0 && !plan.namespaces.in_user_namespace();
+    Ok(Guard { own_binary: (own.st_dev, own.st_ino), strict })
+}
+
+/// The capabilities that init holds before it drops them: in a user namespace all.
+fn available(plan: &Plan) -> Result<u64> {
+    if plan.namespaces.in_user_namespace() {
+        return Ok(u64::MAX >> 23);
+    }
+    permitted_capabilities().context("read the own capabilities")
+}
+
+/// One clone3. A pid namespace that is joined is entered by the parent, for its children only, and left again.
+fn clone_init(plan: &Plan, cgroup: &Cgroup, init: &Init<'_>, parent_end: &OwnedFd) -> Result<Child> {
+    let namespaces = &plan.namespaces;
+    if let Some(user) = &namespaces.join_user {
+        return clone_into_user_namespace(plan, cgroup, init, user);
+    }
+    let joined = namespaces.join_pid.as_ref().map(enter_pid_namespace).transpose()?;
+    let made = clone::clone3(namespaces.clone_flags, cgroup.clone_into_fd(), false, || {
+        // Else it would keep the channel open that tells it of the parent's death.
+        fd::close_in_child(parent_end.as_fd());
+        init.run()
+    });
+    if let Some(own) = joined {
+        clone::setns(own.as_fd(), libc::CLONE_NEWPID).context("return to the own pid namespace")?;
+    }
+    made.map_err(|errno| describe::clone_failed(errno, namespaces))
+}
+
+/// Lets the next child be in the namespace; gives the own one to go back to.
+fn enter_pid_namespace(join: &Join) -> Result<OwnedFd> {
+    let own = rustix::fs::openat(CWD, c"/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .context("open /proc/self/ns/pid")?;
+    let file = open_namespace(join)?;
+    clone::setns(file.as_fd(), libc::CLONE_NEWPID).map_err(|errno| describe::join_failed(join, errno))?;
+    Ok(own)
+}
+
+/// The one case with a process in between: the other namespaces must be made inside the user namespace that is
+/// joined, and whoever has joined it can't come back. It makes init as its sibling and ends.
+fn clone_into_user_namespace(plan: &Plan, cgroup: &Cgroup, init: &Init<'_>, user: &Join) -> Result<Child> {
+    let file = open_namespace(user)?;
+    let pid_file = plan.namespaces.join_pid.as_ref().map(open_namespace).transpose()?;
+    let pid = SharedWord::new().context("share a page")?;
+    let middle = clone::clone3(0, None, false, || {
+        init.progress.at(Step::Join, user.index);
+        let result = clone::setns(file.as_fd(), libc::CLONE_NEWUSER)
+            .and_then(|()| pid_file.as_ref().map_or(Ok(()), |file| clone::setns(file.as_fd(), libc::CLONE_NEWPID)))
+            .and_then(|()| clone::clone3(plan.namespaces.clone_flags, cgroup.clone_into_fd(), true, || init.run()));
+        match result {
+            Ok(child) => {
+                pid.set(child.pid.unsigned_abs());
+                0
+            }
+            Err(errno) => {
+                channel::send_failed(&init.channel, init.progress.position(), errno.into(), b"");
+                1
+            }
+        }
+    })
+    .map_err(|errno| describe::clone_failed(errno, &plan.namespaces))?;
+    reap(&middle);
+    let pid = i32::try_from(pid.get()).unwrap_or(0);
+    let Some(known) = Pid::from_raw(pid) else {
+        return Err(describe::join_failed(user, Errno::PERM));
+    };
+    let pidfd = rustix::process::pidfd_open(known, PidfdFlags::empty()).context("open a pidfd of init")?;
+    Ok(Child { pid, pidfd })
+}
+
+/// What only the parent can do for init, while that builds its file tree; then the word to go on.
+fn attend(
+    plan: &Plan,
+    container: &mut Container,
+    cgroup: &Cgroup,
+    proc: &Proc,
+    channel: &OwnedFd,
+    pid: i32,
+) -> Result<()> {
+    if let Some(maps) = &plan.namespaces.id_maps {
+        write_id_maps(proc, pid, maps)?;
+    }
+    cgroup.attach(pid)?;
+    container.record.set_init(Process::of(pid)?);
+    container.record.phase = Phase::Created;
+    container.save()?;
+    match channel::send_go(channel) {
+        // It is dead: follow() tells why.
+        Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+        Err(errno) => Err(Error::system("let init go on", errno)),
+    }
+}
+
+fn write_id_maps(proc: &Proc, pid: i32, maps: &IdMaps) -> Result<()> {
+    let file = |name: &str| CString::new(format!("{pid}/{name}")).unwrap_or_default();
+    let failed = |path: &str, errno: Errno| {
+        let error = Error::system(format_args!("{path}: write /proc/{pid}/{}", path_file(path)), errno);
+        if errno == Errno::PERM { error.hint("only root may map ids other than its own") } else { error }
+    };
+    if !rustix::process::geteuid().is_root() {
+        // user_namespaces(7): without privilege gid_map may be written only once setgroups(2) is given up.
+        proc.write(&file("setgroups"), b"deny").with_context(|| format!("write /proc/{pid}/setgroups"))?;
+    }
+    proc.write(&file("uid_map"), maps.uid.as_bytes()).map_err(|errno| failed("linux.uidMappings", errno))?;
+    proc.write(&file("gid_map"), maps.gid.as_bytes()).map_err(|errno| failed("linux.gidMappings", errno))
+}
+
+fn path_file(path: &str) -> &'static str {
+    if path.ends_with("uidMappings") { "uid_map" } else { "gid_map" }
+}
+
+/// Listens to init until it is where it should be.
+fn follow(
+    plan: &Plan,
+    container: &Container,
+    channel: &OwnedFd,
+    progress: &Progress,
+    child: &Child,
+) -> Result<()> {
+    loop {
+        match channel::next(channel).context("listen to init")? {
+            Message::Ready => return Ok(()),
+            Message::NamespacesReady => {
+                run_hooks(plan, container, child.pid)?;
+                channel::send_go(channel).context("let init go on after the hooks")?;
+            }
+            Message::Failed(failure) => return Err(describe::failure(plan, &failure)),
+            Message::End if progress.position().step == Step::Exec => return Ok(()),
+            Message::End => {
+                let place = describe::place(plan, progress.position());
+                return Err(Error::new(Kind::System, format!("init ended unexpectedly at {place}")));
+            }
+        }
+    }
+}
+
+/// prestart, then createRuntime: the namespaces and mounts are there, the root has not changed yet (H9).
+fn run_hooks(plan: &Plan, container: &Container, pid: i32) -> Result<()> {
+    let state = State::plain(&container.record, Status::Creating, pid).to_json()?;
+    hooks::run_all("prestart", &plan.hooks.prestart, &state, &plan.bundle)?;
+    hooks::run_all("createRuntime", &plan.hooks.create_runtime, &state, &plan.bundle)
+}
+
+/// How init ended, if it did.
+fn kill_and_reap(child: &Child) -> Option<i32> {
+    let _ = crate::sys::process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
+    reap(child)
+}
+
+/// Waits for a child's end; gives the signal that killed it.
+fn reap(child: &Child) -> Option<i32> {
+    let wait = || waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
+    rustix::io::retry_on_intr(wait).ok().flatten().and_then(|status| status.terminating_signal())
+}
+
+/// The kernel kills without a word: a memory limit is the likely cause (S12).
+fn explain_death(error: Error, signal: Option<i32>, cgroup: &Cgroup) -> Error {
+    if signal == Some(libc::SIGKILL) && error.errno().is_none() && cgroup.oom_killed() {
+        return error.context("container init was OOM-killed (memory limit too low?)");
+    }
+    error
+}

@@ -1,0 +1,85 @@
+//! Between `create` and `start`: the socket on which init waits.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with};
+
+use super::channel::{self, Message};
+use super::describe;
+use super::step::Step;
+use crate::container::{INIT_COMM, ProcessStat, START_SOCKET};
+use crate::error::{Context, Error, Kind, Result};
+
+/// The name that the socket has until init waits on it.
+const EARLY_NAME: &str = ".start.sock";
+
+fn socket() -> Result<OwnedFd> {
+    let kind = SocketType::SEQPACKET;
+    socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None).context("make a socket")
+}
+
+/// The socket's address by the directory's descriptor: a path may be longer than the 107 bytes of sun_path (F3).
+fn address(directory: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix> {
+    use std::os::fd::AsRawFd;
+    let path = format!("/proc/self/fd/{}/{name}", directory.as_raw_fd());
+    SocketAddrUnix::new(path).context("name the socket")
+}
+
+/// Makes the listening socket for init, under a name of its own until [`announce`].
+///
+/// # Errors
+/// Those of socket(2), bind(2) and listen(2).
+pub fn listener(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
+    let socket = socket()?;
+    bind(&socket, &address(directory, EARLY_NAME)?).context("bind the start socket")?;
+    listen(&socket, 1).context("listen on the start socket")?;
+    Ok(socket)
+}
+
+/// Gives the socket its name: from now on the container is created.
+///
+/// # Errors
+/// Those of renameat(2).
+pub fn announce(directory: BorrowedFd<'_>) -> Result<()> {
+    rustix::fs::renameat(directory, EARLY_NAME, directory, START_SOCKET).context("name the start socket")
+}
+
+/// Tells init to go on and waits until it has executed the program.
+///
+/// # Errors
+/// Init is dead, or could not execute the program.
+pub fn start(directory: BorrowedFd<'_>, pid: i32) -> Result<()> {
+    let socket = socket()?;
+    match connect(&socket, &address(directory, START_SOCKET)?) {
+        Ok(()) => {}
+        Err(Errno::CONNREFUSED) => return Err(dead()),
+        Err(errno) => return Err(errno).context("connect to the container's init"),
+    }
+    // From here on it can't be started again.
+    rustix::fs::unlinkat(directory, START_SOCKET, rustix::fs::AtFlags::empty())
+        .context("remove the start socket")?;
+    match channel::next(socket.as_fd()).context("wait for the program's start")? {
+        Message::Failed(failure) if failure.position.step == Step::Exec => {
+            Err(describe::exec_failed(&failure.text, failure.fault.errno))
+        }
+        Message::Failed(failure) => {
+            let step = match failure.position.step {
+                Step::Seccomp => "linux.seccomp: load the filter",
+                _ => "process.capabilities",
+            };
+            Err(Error::system(step, failure.fault.errno))
+        }
+        Message::End if still_waits(pid)? => Err(dead()),
+        _ => Ok(()),
+    }
+}
+
+/// The connection is closed by execve, or by the death of an init that has not executed anything.
+fn still_waits(pid: i32) -> Result<bool> {
+    Ok(ProcessStat::read(pid)?.is_some_and(|stat| stat.comm == INIT_COMM.as_bytes()))
+}
+
+fn dead() -> Error {
+    Error::new(Kind::State, "container process is already dead")
+}
