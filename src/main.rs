@@ -1,3 +1,66 @@
 //! argv → command → one place that prints the error → exit code.
 
-fn main() {}
+use davit::cli::{self, Command, Invocation};
+use davit::commands;
+use davit::error::{Context, Result};
+use davit::log::Log;
+
+#[global_allocator]
+static ALLOCATOR: davit::sys::alloc::Arena = davit::sys::alloc::Arena;
+
+fn main() {
+    let code = match cli::parse(std::env::args_os().skip(1)) {
+        Ok(invocation) => run(&invocation),
+        Err(fault) => {
+            // A closed stdout does not make the fault another one.
+            let _ = commands::help::print(&fault.stdout);
+            Log::open(&fault.global).unwrap_or_else(|_| Log::stderr(&fault.global)).fail(&fault.error);
+            fault.error.exit_code()
+        }
+    };
+    std::process::exit(code);
+}
+
+fn run(invocation: &Invocation) -> i32 {
+    let log = Log::open(&invocation.global);
+    let result = match &log {
+        Ok(log) => dispatch(invocation, log),
+        Err(_) => Ok(0),
+    };
+    let (log, result) = match log {
+        Ok(log) => (log, result),
+        Err(error) => (Log::stderr(&invocation.global), Err(error)),
+    };
+    result.unwrap_or_else(|error| {
+        let code = error.exit_code();
+        log.fail(error);
+        code
+    })
+}
+
+fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
+    let global = &invocation.global;
+    davit::sys::fd::fill_standard_streams().context("open /dev/null for a closed standard stream")?;
+    let root = || global.state_root().path;
+    match &invocation.command {
+        Command::Help(text) => commands::help::run(text),
+        Command::Version => commands::help::version(),
+        Command::Create(args) => commands::create::run(global, args, log).context("davit create failed"),
+        Command::Run(args) => commands::run::run(global, args, log).context("davit run failed"),
+        Command::Start { id } => commands::start::run(&root(), id, log),
+        Command::State { id } => commands::state::run(&root(), id),
+        Command::Kill { id, signal, all } => commands::kill::run(&root(), id, signal.as_deref(), *all),
+        Command::Delete { id, force } => {
+            commands::delete::run(&root(), id, *force, &mut |text| log.warn(text))
+        }
+        Command::List { format, quiet } => {
+            commands::list::run(&root(), global.root.is_some(), *format, *quiet)
+        }
+        Command::Ps { id, format, args } => commands::ps::run(&root(), id, *format, args),
+        Command::Pause { id } => commands::pause::run(&root(), id),
+        Command::Resume { id } => commands::resume::run(&root(), id),
+        Command::Spec(args) => commands::spec::run(global, args),
+        Command::Features => commands::features::run(global),
+        Command::Plan(args) => commands::plan::run(global, args),
+    }
+}

@@ -84,7 +84,7 @@ fn without_record(
 
 /// Runs the poststop hooks in order. One that fails is a warning, the others still run (runtime.md,
 /// "Lifecycle" step 13).
-fn run_poststop(record: &Record, warn: &mut dyn FnMut(&str)) {
+pub(super) fn run_poststop(record: &Record, warn: &mut dyn FnMut(&str)) {
     if record.hooks.poststop.is_empty() {
         return;
     }

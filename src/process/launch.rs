@@ -208,8 +208,8 @@ fn run_hooks(plan: &Plan, container: &Container, pid: i32) -> Result<()> {
     hooks::run_all("createRuntime", &plan.hooks.create_runtime, &state, &plan.bundle)
 }
 
-/// How init ended, if it did.
-fn kill_and_reap(child: &Child) -> Option<i32> {
+/// Kills init and waits for its end; gives the signal that ended it.
+pub fn kill_and_reap(child: &Child) -> Option<i32> {
     let _ = crate::sys::process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
     reap(child)
 }

@@ -1,0 +1,262 @@
+//! `create`: a container up to the point just before its program runs.
+
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use oci_spec::runtime::Spec;
+
+use crate::cgroups::{self, Cgroup, Host, Layout};
+use crate::cli::{CgroupManager, CreateArgs, Global, Rootless};
+use crate::container::{self, Container, Id, Process, Record, State, Status, Store, StoredHooks};
+use crate::error::{Context, Error, Kind, Result};
+use crate::log::Log;
+use crate::plan::{self, Plan, Request};
+use crate::process::{hooks, launch, start};
+use crate::sys::clone::Child;
+use crate::sys::fd;
+
+/// A container that was brought to life, with its init.
+#[derive(Debug)]
+pub struct Made {
+    /// Its record and directory; the lock is held.
+    pub container: Container,
+    /// Its cgroups.
+    pub cgroup: Cgroup,
+    /// Its init.
+    pub child: Child,
+}
+
+/// Creates a container and returns when `start` may come.
+///
+/// # Errors
+/// Anything that keeps it from being created; nothing is left behind then.
+pub fn run(global: &Global, args: &CreateArgs, log: &Log) -> Result<i32> {
+    let made = make(global, args, log, Finish::Wait)?;
+    made.container.unlock()?;
+    Ok(0)
+}
+
+/// Where init is to be in the end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// Waiting for `start`.
+    Wait,
+    /// The program, executed at once.
+    Run,
+}
+
+/// The common part of `create` and `run`.
+///
+/// # Errors
+/// As [`run`].
+pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Result<Made> {
+    let id = Id::parse(&args.id)?;
+    refuse_unsupported(args)?;
+    check_preserved(args.preserve_fds)?;
+    let pid_file = args.pid_file.as_deref().map(std::path::absolute).transpose().context("--pid-file")?;
+    let bundle = bundle(args.bundle.as_deref())?;
+    let name = args.config.clone().unwrap_or_else(|| PathBuf::from("config.json"));
+    let loaded = crate::spec::load(&bundle, &name)?;
+    let host = host(global)?;
+    let plan = plan::plan(&loaded.spec, &request(global, args, &bundle), &host)?;
+    check_rootfs(&plan)?;
+    let state_root = global.state_root();
+    state_root.ensure()?;
+    let store = Store::open(&state_root.path);
+    let record = record(&plan, &loaded.spec)?;
+    let container = store.create(&id, record, Some(&loaded.raw))?;
+    let made = assemble(&plan, container, finish, pid_file.as_deref())
+        .context("unable to start container process")?;
+    for warning in loaded.warnings.iter().chain(&plan.warnings) {
+        log.warn(warning);
+    }
+    Ok(made)
+}
+
+/// Options of later versions are refused rather than ignored.
+fn refuse_unsupported(args: &CreateArgs) -> Result<()> {
+    if args.console_socket.is_some() {
+        let text = "cannot use console socket if davit will not detach or allocate tty";
+        return Err(Error::new(Kind::Usage, text).hint("terminals are not carried out by this version"));
+    }
+    if args.pidfd_socket.is_some() {
+        return Err(Error::new(Kind::Usage, "--pidfd-socket is not carried out by this version of davit"));
+    }
+    Ok(())
+}
+
+/// Descriptors to pass on must be open; all others of the caller are the caller's own.
+fn check_preserved(count: u32) -> Result<()> {
+    let count = i32::try_from(count).map_err(|_| Error::new(Kind::Usage, "--preserve-fds: too large a number"))?;
+    for number in 3..3 + count {
+        if fd::borrow_inherited(number).is_none() {
+            let text = format!("--preserve-fds {count}: file descriptor {number} is not open");
+            return Err(Error::new(Kind::Usage, text));
+        }
+    }
+    fd::cloexec_from(3 + count).context("close_range")
+}
+
+/// The bundle's absolute path, without symlinks.
+pub(super) fn bundle(given: Option<&Path>) -> Result<PathBuf> {
+    let path = given.unwrap_or(Path::new("."));
+    path.canonicalize().with_context(|| format!("bundle {}", path.display()))
+}
+
+/// The host's cgroups, unless they are not to be touched.
+pub(super) fn host(global: &Global) -> Result<Host> {
+    if global.cgroup_manager == CgroupManager::Disabled {
+        let layout = Layout::V1 { hierarchies: Vec::new(), unified: None };
+        return Ok(Host { layout, own_v2: PathBuf::from("/") });
+    }
+    Layout::detect()
+}
+
+pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Path) -> Request<'a> {
+    let rootless = match global.rootless {
+        Rootless::True => true,
+        Rootless::False => false,
+        Rootless::Auto => !rustix::process::geteuid().is_root() || crate::cli::in_user_namespace(),
+    };
+    Request {
+        id: &args.id,
+        bundle,
+        no_pivot: args.no_pivot,
+        no_new_keyring: args.no_new_keyring,
+        preserve_fds: args.preserve_fds,
+        cgroup: plan::cgroup::Options {
+            systemd: global.cgroup_manager == CgroupManager::Systemd,
+            rootless,
+            ..plan::cgroup::Options::default()
+        },
+        no_cgroup: global.cgroup_manager == CgroupManager::Disabled,
+    }
+}
+
+/// P1: a directory, not a symlink. Here, since the plan itself touches no file.
+fn check_rootfs(plan: &Plan) -> Result<()> {
+    let path = plan.rootfs.path.as_c_str();
+    let text = path.to_string_lossy();
+    let stat = rustix::fs::lstat(path)
+        .map_err(|errno| Error::system(format_args!("root.path: invalid rootfs: stat {text}"), errno))?;
+    match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
+        rustix::fs::FileType::Directory => Ok(()),
+        rustix::fs::FileType::Symlink => {
+            let text = format!("invalid rootfs: {text} is not an absolute path, or a symlink");
+            Err(Error::config("root.path", text))
+        }
+        _ => Err(Error::config("root.path", format!("invalid rootfs: {text} is not a directory"))),
+    }
+}
+
+/// What is known before anything has been made: written first, so that a crash at any moment leaves something
+/// that `delete --force` clears.
+fn record(plan: &Plan, spec: &Spec) -> Result<Record> {
+    let rootfs = PathBuf::from(plan.rootfs.path.to_string_lossy().into_owned());
+    Ok(Record {
+        version: container::VERSION,
+        oci_version: spec.version().clone(),
+        id: plan.id.clone(),
+        bundle: plan.bundle.clone(),
+        rootfs,
+        created: container::now(),
+        owner: rustix::process::getuid().as_raw(),
+        annotations: spec.annotations().iter().flatten().map(|(k, v)| (k.clone(), v.clone())).collect(),
+        boot_id: container::boot_id()?,
+        runtime: Process::current()?,
+        cgroup: plan.cgroup.record(),
+        own_pid_namespace: plan.namespaces.makes(libc::CLONE_NEWPID),
+        hooks: StoredHooks { poststart: plan.hooks.poststart.clone(), poststop: plan.hooks.poststop.clone() },
+        ..Record::default()
+    })
+}
+
+/// Cgroup, init, pid file; whatever fails is unmade.
+fn assemble(plan: &Plan, mut container: Container, finish: Finish, pid_file: Option<&Path>) -> Result<Made> {
+    let cgroup = match cgroups::Cgroup::create(&plan.cgroup) {
+        Ok(cgroup) => cgroup,
+        Err(error) => {
+            let _ = container.remove_dir();
+            return Err(error);
+        }
+    };
+    match bring_up(plan, &mut container, &cgroup, finish, pid_file) {
+        Ok(child) => Ok(Made { container, cgroup, child }),
+        Err(error) => Err(unmake(plan, container, &cgroup, error)),
+    }
+}
+
+fn bring_up(
+    plan: &Plan,
+    container: &mut Container,
+    cgroup: &Cgroup,
+    finish: Finish,
+    pid_file: Option<&Path>,
+) -> Result<Child> {
+    let recorded = cgroup.record();
+    if recorded != container.record.cgroup {
+        container.record.cgroup = recorded;
+    }
+    let listener = match finish {
+        Finish::Wait => Some(start::listener(container.dir())?),
+        Finish::Run => None,
+    };
+    let child = launch::launch(plan, container, cgroup, listener)?;
+    let finished = match finish {
+        Finish::Wait => start::announce(container.dir()),
+        Finish::Run => Ok(()),
+    };
+    let written = finished.and_then(|()| pid_file.map_or(Ok(()), |path| write_pid_file(path, child.pid)));
+    match written {
+        Ok(()) => Ok(child),
+        Err(error) => {
+            launch::kill_and_reap(&child);
+            Err(error)
+        }
+    }
+}
+
+/// S11: as if never attempted; poststop hooks run when others may have set something up.
+fn unmake(plan: &Plan, container: Container, cgroup: &Cgroup, error: Error) -> Error {
+    let _ = cgroup.kill_all(libc::SIGKILL);
+    let removed = cgroup.remove();
+    if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty())
+        && let Ok(state) = State::plain(&container.record, Status::Stopped, 0).to_json()
+    {
+        for hook in &plan.hooks.poststop {
+            let _ = hooks::run(hook, &state, &plan.bundle);
+        }
+    }
+    let _ = container.remove_dir();
+    match removed {
+        Ok(()) => error,
+        Err(left) => error.hint(left.to_string()),
+    }
+}
+
+/// S39: digits only, under a temporary name first, so that nobody reads half a number or an old one.
+fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
+    use rustix::fs::{CWD, Mode, OFlags};
+    let doing = || format!("write pid file {}", path.display());
+    let name = path.file_name().ok_or_else(|| Error::new(Kind::Usage, format!("--pid-file {}: not a file name", path.display())))?;
+    let mut hidden = std::ffi::OsString::from(".");
+    hidden.push(name);
+    let temporary = path.with_file_name(hidden);
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
+    let open = || rustix::fs::openat(CWD, &temporary, flags, Mode::from_raw_mode(0o644));
+    let file = match open() {
+        Err(rustix::io::Errno::EXIST) => {
+            // Left by a run that was killed.
+            rustix::fs::unlinkat(CWD, &temporary, rustix::fs::AtFlags::empty()).with_context(doing)?;
+            open()
+        }
+        other => other,
+    };
+    let file = file.with_context(doing)?;
+    let written = rustix::io::write(file.as_fd(), pid.to_string().as_bytes())
+        .and_then(|_| rustix::fs::rename(&temporary, path));
+    if written.is_err() {
+        let _ = rustix::fs::unlinkat(CWD, &temporary, rustix::fs::AtFlags::empty());
+    }
+    written.with_context(doing)
+}

@@ -1,0 +1,58 @@
+//! `run`: create, start, wait, delete.
+
+use crate::cli::{Global, RunArgs};
+use crate::commands::create::{Finish, Made, make};
+use crate::container::{State, Status};
+use crate::error::{Context, Error, Result};
+use crate::log::Log;
+use crate::process::{hooks, launch, wait};
+
+/// Runs a container in the foreground, or with `--detach` returns when its program runs.
+///
+/// # Errors
+/// As `create`, and a failed poststart hook.
+pub fn run(global: &Global, args: &RunArgs, log: &Log) -> Result<i32> {
+    if !(args.detach || args.no_subreaper) {
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("become a subreaper")?;
+    }
+    let signals = if args.detach { None } else { Some(wait::catch_signals()?) };
+    let made = make(global, &args.create, log, Finish::Run)?;
+    if let Err(error) = poststart(&made) {
+        launch::kill_and_reap(&made.child);
+        return Err(take_down(made, log, Some(error)).unwrap_or_else(unexpected));
+    }
+    made.container.unlock()?;
+    let Some(signals) = signals else { return Ok(0) };
+    let code = wait::until_exit(&made.child, &signals)?;
+    if made.cgroup.oom_killed() {
+        log.warn("the container's memory limit was reached: the kernel killed a process of it");
+    }
+    if !args.keep
+        && let Some(error) = take_down(made, log, None)
+    {
+        return Err(error);
+    }
+    Ok(code)
+}
+
+fn unexpected() -> Error {
+    Error::new(crate::error::Kind::System, "poststart hook failed")
+}
+
+/// H12: after the program was executed, before `run` goes on.
+fn poststart(made: &Made) -> Result<()> {
+    let record = &made.container.record;
+    if record.hooks.poststart.is_empty() {
+        return Ok(());
+    }
+    let state = State::plain(record, Status::Running, record.init_process_pid).to_json()?;
+    hooks::run_all("poststart", &record.hooks.poststart, &state, &record.bundle)
+}
+
+/// Removes what is left of a container whose init has ended; gives `error`, or what went wrong with that.
+fn take_down(made: Made, log: &Log, error: Option<Error>) -> Option<Error> {
+    let record = made.container.record.clone();
+    let destroyed = made.container.destroy();
+    crate::commands::delete::run_poststop(&record, &mut |text| log.warn(text));
+    error.or(destroyed.err())
+}

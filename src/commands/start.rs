@@ -1,0 +1,46 @@
+//! `start`: tells a created container's init to execute the program.
+
+use std::path::Path;
+
+use crate::container::{Container, Id, Lock, State, Status, Store};
+use crate::error::{Error, Kind, Result};
+use crate::log::Log;
+use crate::process::{hooks, start};
+
+/// Starts a created container; returns when its program was executed and the poststart hooks have run.
+///
+/// # Errors
+/// It does not exist, is in another state, or the program can't be executed.
+pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
+    let id = Id::parse(id)?;
+    let container = Store::open(root).load(&id, Lock::Exclusive)?;
+    match container.status()? {
+        Status::Created => {}
+        Status::Running => return refuse("cannot start an already running container".into()),
+        Status::Stopped => return refuse("cannot start a container that has stopped".into()),
+        status => return refuse(format!("cannot start a container in the {status} state")),
+    }
+    start::start(container.dir(), container.record.init_process_pid)?;
+    if let Err(error) = poststart(&container) {
+        // H16: killed and deleted.
+        let _ = container.kill_init(libc::SIGKILL);
+        let record = container.record.clone();
+        let _ = container.destroy();
+        crate::commands::delete::run_poststop(&record, &mut |text| log.warn(text));
+        return Err(error);
+    }
+    Ok(0)
+}
+
+fn refuse(text: String) -> Result<i32> {
+    Err(Error::new(Kind::State, text))
+}
+
+fn poststart(container: &Container) -> Result<()> {
+    let record = &container.record;
+    if record.hooks.poststart.is_empty() {
+        return Ok(());
+    }
+    let state = State::plain(record, Status::Running, record.init_process_pid).to_json()?;
+    hooks::run_all("poststart", &record.hooks.poststart, &state, &record.bundle)
+}
