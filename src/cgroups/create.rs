@@ -328,9 +328,9 @@ fn refuse_used(path: &Path, controllers: &str) -> Result<()> {
 
 /// True if the path is in a cgroup file system of either version.
 fn is_cgroup(path: &Path) -> bool {
-    const CGROUP_SUPER_MAGIC: i64 = 0x0027_e0eb;
+    const CGROUP_SUPER_MAGIC: rustix::fs::FsWord = 0x0027_e0eb;
     rustix::fs::statfs(path)
-        .is_ok_and(|found| layout::is_cgroup2(&found) || i64::from(found.f_type) == CGROUP_SUPER_MAGIC)
+        .is_ok_and(|found| layout::is_cgroup2(&found) || found.f_type == CGROUP_SUPER_MAGIC)
 }
 
 fn unified_missing(directory: &Directory, write: &Write, result: Result<(), Errno>) -> Error {

@@ -215,13 +215,13 @@ fn add(rules: &mut Vec<Rule>, mut rule: Rule) {
     if left.is_empty() {
         return;
     }
-    if let Some(at) = rules.iter().position(|r| r.allow == rule.allow && r.pattern() == rule.pattern()) {
-        if !rules[at + 1..].iter().any(|between| between.allow != rule.allow && between.meets(&rule)) {
+    let same = |r: &Rule| r.allow == rule.allow && r.pattern() == rule.pattern();
+    match rules.iter().position(same) {
+        Some(at) if !rules[at + 1..].iter().any(|r| r.allow != rule.allow && r.meets(&rule)) => {
             rules[at].access.0 |= rule.access.0;
-            return;
         }
+        _ => rules.push(rule),
     }
-    rules.push(rule);
 }
 
 /// Drops each rule whose answer is the default's and that shields no use from a rule below it.

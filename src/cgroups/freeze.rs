@@ -95,7 +95,7 @@ fn freeze_v1(directory: &Path) -> Result<bool> {
     let mut turn = 0_u32;
     while Instant::now() < deadline {
         turn += 1;
-        if turn % 50 == 0 {
+        if turn.is_multiple_of(50) {
             file::write(&path, "THAWED")?;
             std::thread::sleep(Duration::from_millis(10));
         }

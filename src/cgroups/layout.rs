@@ -92,8 +92,8 @@ impl Layout {
 
 /// True for a cgroup2 file system (statfs(2): `CGROUP2_SUPER_MAGIC`).
 pub(super) fn is_cgroup2(found: &rustix::fs::StatFs) -> bool {
-    const CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
-    i64::from(found.f_type) == CGROUP2_SUPER_MAGIC
+    const CGROUP2_SUPER_MAGIC: rustix::fs::FsWord = 0x6367_7270;
+    found.f_type == CGROUP2_SUPER_MAGIC
 }
 
 /// Reads the lines of `/proc/self/cgroup`: `hierarchy-ID:controller-list:cgroup-path`.

@@ -38,8 +38,10 @@ pub(super) fn remove(path: &Path, deadline: Instant) -> Result<()> {
             return Err(still_there(path, errno));
         }
         // Sub-cgroups make it busy as processes do: take them first, deepest first.
-        let tree = processes::tree(path)?;
-        result = tree.iter().rev().map(|cgroup| rustix::fs::rmdir(cgroup)).last().unwrap_or(Ok(()));
+        for cgroup in processes::tree(path)?.iter().rev() {
+            // The last one is `path` itself.
+            result = rustix::fs::rmdir(cgroup);
+        }
         if result.is_err() {
             std::thread::sleep(pause.min(left));
             pause = (pause * 2).min(Duration::from_millis(500));
