@@ -54,7 +54,7 @@ fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
             commands::delete::run(&root(), id, *force, &mut |text| log.warn(text))
         }
         Command::List { format, quiet } => {
-            commands::list::run(&root(), global.root.is_some(), *format, *quiet)
+            commands::list::run(&root(), global.root.is_some(), *format, *quiet, &mut |text| log.warn(text))
         }
         Command::Ps { id, format, args } => commands::ps::run(&root(), id, *format, args),
         Command::Pause { id } => commands::pause::run(&root(), id),

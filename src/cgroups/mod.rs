@@ -1,1 +1,149 @@
-//! (in work)
+//! Control groups by the cgroupfs driver: v1, hybrid (v1 limits with a cgroup2 tree beside them) and v2.
+//!
+//! `plan::cgroup` decides ([`CgroupPlan`]), [`Cgroup::create`] carries it out, [`Record`] is what the state keeps.
+//! Cgroup file systems have no symbolic links and only their owner can make directories in them, so absolute paths
+//! are safe here, and they are the cheapest: one `mkdir`, one `open`, `write` and `close` a file, one `rmdir`.
+
+mod cpuset;
+mod create;
+mod device_program;
+mod devices;
+mod file;
+mod freeze;
+mod kill;
+mod layout;
+mod processes;
+mod record;
+mod remove;
+mod steps;
+#[cfg(test)]
+mod tests;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use rustix::fs::CWD;
+use rustix::io::Errno;
+
+pub use devices::{Access, DeviceRules, Entry, Rule, Type};
+pub use layout::{Hierarchy, Host, Layout};
+pub use record::{Directory, Driver, Record};
+pub use steps::{CgroupPlan, PlannedDir, Write};
+
+use crate::error::{Error, Kind, Result};
+
+/// A container's cgroups: one in each hierarchy, or none at all for a rootless container without rights.
+#[derive(Debug, Default)]
+pub struct Cgroup {
+    record: Record,
+    /// v2 only: the new directory, for `CLONE_INTO_CGROUP`.
+    fd: Option<OwnedFd>,
+}
+
+impl Cgroup {
+    /// The cgroups that the state names. Opens nothing.
+    pub fn from_record(record: &Record) -> Self {
+        Self { record: record.clone(), fd: None }
+    }
+
+    /// What the state is to keep.
+    pub fn record(&self) -> Record {
+        self.record.clone()
+    }
+
+    /// True for a rootless container that runs without cgroups.
+    pub fn is_none(&self) -> bool {
+        self.record.directories.is_empty()
+    }
+
+    /// The v2 cgroup's directory for clone3(2)'s `CLONE_INTO_CGROUP`: the child is born in it. `None` on v1 and
+    /// hybrid hosts, where [`Self::attach`] moves it.
+    pub fn clone_into_fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Opens the v2 directory of a recorded container for [`Self::clone_into_fd`] (`exec`). Does nothing on v1.
+    ///
+    /// # Errors
+    /// The cgroup is gone.
+    pub fn open(&mut self) -> Result<()> {
+        if let ([Directory { path, .. }], true) = (&self.record.directories[..], self.is_v2()) {
+            self.fd = Some(
+                open_directory(path)
+                    .map_err(|errno| Error::system(format_args!("open cgroup {}", path.display()), errno))?,
+            );
+        }
+        Ok(())
+    }
+
+    /// Moves a process into every hierarchy, back to back: after a pause the kernel makes the first move wait for
+    /// an RCU grace period, and the others cost little when they follow it. The fds are opened here and not before
+    /// clone3, so that the child never holds one.
+    ///
+    /// # Errors
+    /// Names the `cgroup.procs` that refused the process. On v2, `device or resource busy` means that the cgroup
+    /// has sub-cgroups with controllers, `operation not supported` that it is threaded.
+    pub fn attach(&self, pid: i32) -> Result<()> {
+        let mut text = [0; 12];
+        let text = decimal(pid, &mut text);
+        for directory in &self.record.directories {
+            let path = file::join(&directory.path, "cgroup.procs");
+            file::write_at(CWD, &path, text)
+                .map_err(|errno| Error::system(format_args!("write {pid} to {}", path.display()), errno))?;
+        }
+        Ok(())
+    }
+
+    /// True if the kernel's OOM killer has killed a process of the container (`memory.events`, v1
+    /// `memory.oom_control`). False if that can't be told.
+    pub fn oom_killed(&self) -> bool {
+        let (directory, name) = match self.v1("memory") {
+            Some(directory) => (directory, "memory.oom_control"),
+            None => match self.unified() {
+                Some(directory) => (directory, "memory.events"),
+                None => return false,
+            },
+        };
+        let mut buffer = [0; 1024];
+        file::read_short(&file::join(directory, name), &mut buffer)
+            .is_ok_and(|content| file::keyed(content, "oom_kill").is_some_and(|count| count > 0))
+    }
+
+    /// The cgroup2 directory, on v2 and hybrid hosts.
+    pub fn unified(&self) -> Option<&Path> {
+        self.record.directories.iter().find(|d| d.controllers.is_empty()).map(|d| d.path.as_path())
+    }
+
+    /// The directory in the hierarchy of a v1 controller.
+    pub fn v1(&self, controller: &str) -> Option<&Path> {
+        self.record.directories.iter().find(|d| d.has(controller)).map(|d| d.path.as_path())
+    }
+
+    fn is_v2(&self) -> bool {
+        matches!(&self.record.directories[..], [only] if only.controllers.is_empty())
+    }
+
+    /// The directory whose `cgroup.procs` lists the container.
+    fn main(&self) -> Option<&Path> {
+        self.unified().or_else(|| self.record.directories.first().map(|d| d.path.as_path()))
+    }
+}
+
+fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
+    use rustix::fs::{Mode, OFlags};
+    rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+fn no_cgroup(doing: &str) -> Error {
+    Error::new(Kind::System, format!("{doing}: the container has no cgroup"))
+}
+
+/// The number's text without a heap allocation: the parent may be short of memory when it moves the child.
+fn decimal(number: i32, buffer: &mut [u8; 12]) -> &[u8] {
+    use std::io::Write;
+    let mut rest = &mut buffer[..];
+    let room = rest.len();
+    // Eleven bytes at most, so it always fits.
+    let left = if write!(rest, "{number}").is_ok() { rest.len() } else { room };
+    &buffer[..room - left]
+}

@@ -113,10 +113,11 @@ pub(super) fn host(global: &Global) -> Result<Host> {
 }
 
 pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Path) -> Request<'a> {
+    let in_user_namespace = crate::cli::in_user_namespace();
     let rootless = match global.rootless {
         Rootless::True => true,
         Rootless::False => false,
-        Rootless::Auto => !rustix::process::geteuid().is_root() || crate::cli::in_user_namespace(),
+        Rootless::Auto => !rustix::process::geteuid().is_root() || in_user_namespace,
     };
     Request {
         id: &args.id,
@@ -127,7 +128,7 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
         cgroup: plan::cgroup::Options {
             systemd: global.cgroup_manager == CgroupManager::Systemd,
             rootless,
-            ..plan::cgroup::Options::default()
+            user_namespace: in_user_namespace,
         },
         no_cgroup: global.cgroup_manager == CgroupManager::Disabled,
     }

@@ -36,7 +36,7 @@ fn send(container: &Container, signal: i32, all: bool) -> Result<bool> {
 }
 
 fn send_to_all(container: &Container, signal: i32) -> Result<bool> {
-    let cgroup = container.cgroup()?;
+    let cgroup = container.cgroup();
     let pids = cgroup.pids()?;
     if !pids.is_empty() {
         cgroup.kill_all(signal)?;

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::output::{print, table};
+use crate::cli::TableFormat;
 use crate::container::{Container, State, Status, Store, owner_name};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Kind, Result};
 
 /// Prints all containers as a table (`table`, the default), as a JSON array (`json`), or their IDs (`quiet`).
 ///
@@ -12,19 +13,15 @@ use crate::error::{Error, Kind, Result};
 /// cannot be loaded is told through `warn` and left out.
 ///
 /// # Errors
-/// `invalid format option`, or the root cannot be read.
+/// The root cannot be read.
 pub fn run(
     root: &Path,
     explicit_root: bool,
-    format: Option<&str>,
+    format: TableFormat,
     quiet: bool,
     warn: &mut dyn FnMut(&str),
 ) -> Result<i32> {
-    let json = match format {
-        None | Some("table" | "") => false,
-        Some("json") => true,
-        Some(_) => return Err(Error::new(Kind::Usage, "invalid format option")),
-    };
+    let json = format == TableFormat::Json;
     let rows = rows(root, explicit_root, warn)?;
     print(&render(&rows, json, quiet)?)?;
     Ok(0)

@@ -1,5 +1,6 @@
 //! One file a verb, each thin.
 
+pub mod create;
 pub mod delete;
 pub mod features;
 pub mod help;
@@ -7,9 +8,12 @@ pub mod kill;
 pub mod list;
 mod output;
 pub mod pause;
+pub mod plan;
 pub mod ps;
 pub mod resume;
+pub mod run;
 pub mod spec;
+pub mod start;
 pub mod state;
 #[cfg(test)]
 mod testing;

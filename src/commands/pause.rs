@@ -12,7 +12,7 @@ use crate::error::Result;
 pub fn run(root: &Path, id: &str) -> Result<i32> {
     let container = Store::open(root).load(&Id::parse(id)?, Lock::Exclusive)?;
     match container.status()? {
-        Status::Created | Status::Running => container.cgroup()?.freeze()?,
+        Status::Created | Status::Running => container.cgroup().freeze()?,
         Status::Creating | Status::Paused | Status::Stopped => return Err(not_running()),
     }
     Ok(0)

@@ -1,9 +1,11 @@
 //! `ps ID`: the container's processes, by their pids on the host.
 
+use std::ffi::OsString;
 use std::path::Path;
 use std::process::Command;
 
 use super::output::print;
+use crate::cli::TableFormat;
 use crate::container::{Id, Lock, Store};
 use crate::error::{Context, Error, Kind, Result};
 
@@ -11,16 +13,12 @@ use crate::error::{Context, Error, Kind, Result};
 /// default); `args` are for `ps`, without any it gets `-ef`.
 ///
 /// # Errors
-/// `invalid format option`, `container does not exist`, the cgroup cannot be read, `ps` cannot be run or
+/// `container does not exist`, the cgroup cannot be read, `ps` cannot be run or
 /// fails, `couldn't find PID field in ps output`.
-pub fn run(root: &Path, id: &str, format: Option<&str>, args: &[String]) -> Result<i32> {
-    let json = match format {
-        None | Some("table" | "") => false,
-        Some("json") => true,
-        Some(_) => return Err(Error::new(Kind::Usage, "invalid format option")),
-    };
+pub fn run(root: &Path, id: &str, format: TableFormat, args: &[OsString]) -> Result<i32> {
+    let json = format == TableFormat::Json;
     let container = Store::open(root).load(&Id::parse(id)?, Lock::None)?;
-    let pids = container.cgroup()?.pids()?;
+    let pids = container.cgroup().pids()?;
     print(if json { to_json(&pids) } else { filter(&ps(args)?, &pids)? }.as_bytes())?;
     Ok(0)
 }
@@ -34,7 +32,7 @@ fn to_json(pids: &[i32]) -> String {
     format!("[{}]\n", pids.join(","))
 }
 
-fn ps(args: &[String]) -> Result<String> {
+fn ps(args: &[OsString]) -> Result<String> {
     let mut command = Command::new("ps");
     if args.is_empty() {
         command.arg("-ef");

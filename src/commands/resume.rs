@@ -14,6 +14,6 @@ pub fn run(root: &Path, id: &str) -> Result<i32> {
     if container.status()? != Status::Paused {
         return Err(Error::new(Kind::State, "container not paused"));
     }
-    container.cgroup()?.thaw()?;
+    container.cgroup().thaw()?;
     Ok(0)
 }

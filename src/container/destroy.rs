@@ -24,7 +24,7 @@ impl Container {
     /// removed. The directory is then still there.
     pub fn destroy(self) -> Result<()> {
         self.kill_everything()?;
-        self.cgroup()?.remove()?;
+        self.cgroup().remove()?;
         self.remove_dir()
     }
 
@@ -37,7 +37,7 @@ impl Container {
         // With an own pid namespace the kernel kills the others when init dies. A process of an unfinished
         // create may not be known by its pid yet.
         if !self.record.own_pid_namespace || self.record.phase == Phase::Creating {
-            let cgroup = self.cgroup()?;
+            let cgroup = self.cgroup();
             cgroup.kill_all(libc::SIGKILL)?;
             cgroup.wait_empty(DEADLINE)?;
         }
@@ -57,7 +57,7 @@ impl Container {
     /// # Errors
     /// The freezer cannot be read or written.
     pub fn thaw_to_die(&self) -> Result<()> {
-        let cgroup = self.cgroup()?;
+        let cgroup = self.cgroup();
         if cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
     }
 }

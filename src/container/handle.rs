@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation};
 use rustix::io::Errno;
 
-use super::cgroup_shim::Cgroup;
 use super::record::{TEMP_FILE, write_new};
 use super::status::{Facts, derive};
 use super::{CONFIG_FILE, Phase, Process, ProcessStat, Record, START_SOCKET, STATE_FILE, Status, boot_id};
+use crate::cgroups::Cgroup;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::process::pidfd_send_signal;
 
@@ -42,10 +42,7 @@ impl Container {
     }
 
     /// The container's cgroups.
-    ///
-    /// # Errors
-    /// The record of them cannot be used on this host.
-    pub fn cgroup(&self) -> Result<Cgroup> {
+    pub fn cgroup(&self) -> Cgroup {
         Cgroup::from_record(&self.record.cgroup)
     }
 
@@ -85,7 +82,7 @@ impl Container {
             creator_alive: creating && self.alive(record.runtime)?.is_some(),
             init: if creating { None } else { self.init_stat()? },
         };
-        derive(&facts, || self.cgroup()?.is_frozen(), || self.waits_for_start())
+        derive(&facts, || self.cgroup().is_frozen(), || self.waits_for_start())
     }
 
     /// Init's pid for callers: 0 once it has ended.

@@ -10,7 +10,6 @@
 //! The lock is a flock on the directory itself: it dies with its holder, nothing goes stale.
 //! The status is never stored: it is derived from the record and the kernel (status.rs).
 
-mod cgroup_shim;
 mod destroy;
 mod handle;
 mod id;
@@ -24,7 +23,7 @@ mod store;
 pub use handle::{Container, not_running};
 pub use id::Id;
 pub use process::{Process, ProcessStat, boot_id};
-pub use record::{CgroupRecord, Phase, Record, StoredHooks, VERSION, now};
+pub use record::{Phase, Record, StoredHooks, VERSION, now};
 pub use state::{State, owner_name};
 pub use status::Status;
 pub use store::{Entry, Lock, Store};

@@ -13,9 +13,6 @@ use serde::{Deserialize, Serialize};
 use super::{Process, STATE_FILE};
 use crate::error::{Context, Error, Kind, Result};
 
-/// Where the container's cgroups are, as the cgroups module records it.
-pub type CgroupRecord = serde_json::Value;
-
 /// The record's version. A change that an older davit would read wrongly counts it up; a new field does not.
 pub const VERSION: u32 = 1;
 
@@ -87,7 +84,7 @@ pub struct Record {
     pub phase: Phase,
     /// Where its cgroups are.
     #[serde(default)]
-    pub cgroup: CgroupRecord,
+    pub cgroup: crate::cgroups::Record,
     /// Whether init is the init of its pid namespace, so that its death ends all others.
     #[serde(default)]
     pub own_pid_namespace: bool,

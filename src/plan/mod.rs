@@ -1,23 +1,25 @@
 //! Spec → Plan: every decision, without side effects. Parent and child only carry it out.
 
 pub mod cgroup;
+mod cgroup_v1;
+mod cgroup_v2;
 pub mod namespaces;
 pub mod process;
+mod resources;
 pub mod rootfs;
 pub mod show;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{Hook, Spec};
 
-use crate::cgroups::Host;
-use crate::cgroups::steps::CgroupPlan;
+use crate::cgroups::{CgroupPlan, Host};
 use crate::error::{Error, Kind, Result};
 use crate::namespaces::NamespacePlan;
 use crate::rootfs::tree::RootfsPlan;
 use crate::seccomp::{self, Program};
-use crate::spec::validate::{has_namespace, sysctl_path};
+use crate::spec::validate::sysctl_path;
 
 use process::ProcessPlan;
 
@@ -144,12 +146,8 @@ fn cgroup_plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Cgroup
     if request.no_cgroup {
         return Ok(CgroupPlan::default());
     }
-    let options = cgroup::Options {
-        user_namespace: has_namespace(spec, LinuxNamespaceType::User),
-        ..request.cgroup
-    };
     let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    cgroup::plan(resources, path, request.id, host, options)
+    cgroup::plan(resources, path, request.id, host, request.cgroup)
 }
 
 fn sysctl(spec: &Spec) -> Result<Vec<Sysctl>> {
@@ -165,7 +163,6 @@ fn sysctl(spec: &Spec) -> Result<Vec<Sysctl>> {
 
 fn hooks(spec: &Spec) -> Result<Hooks> {
     let Some(given) = spec.hooks() else { return Ok(Hooks::default()) };
-    #[expect(deprecated, reason = "prestart hooks are still in use (nerdctl, NVIDIA)")]
     let prestart = given.prestart();
     let list = |hooks: &Option<Vec<Hook>>| hooks.clone().unwrap_or_default();
     let hooks = Hooks {

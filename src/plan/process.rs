@@ -64,7 +64,7 @@ pub fn plan(process: &Process, keyring: Option<CString>, warnings: &mut Vec<Stri
     Ok(ProcessPlan {
         candidates,
         bare: !program.contains('/'),
-        args: CStringArray::new(args.iter().map(cstring).collect::<Result<_>>()?),
+        args: CStringArray::new(args.iter().map(|arg| cstring(arg.as_str())).collect::<Result<_>>()?),
         env: CStringArray::new(kept.map(cstring).collect::<Result<_>>()?),
         find_home,
         cwd: cstring(process.cwd().as_os_str().as_encoded_bytes())?,

@@ -6,8 +6,7 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Mount, Spec};
 
 use super::cstring;
-use crate::cgroups::steps::CgroupPlan;
-use crate::cgroups::{Host, Layout};
+use crate::cgroups::{CgroupPlan, Host, Layout};
 use crate::error::Result;
 use crate::rootfs::options::{self, MountOptions};
 use crate::rootfs::paths::normalize;

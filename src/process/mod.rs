@@ -9,4 +9,3 @@ pub mod program;
 pub mod start;
 pub mod step;
 pub mod wait;
-pub mod wait;

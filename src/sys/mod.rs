@@ -2,10 +2,12 @@
 #![allow(unsafe_code)]
 
 pub mod alloc;
+pub mod bpf;
 pub mod clone;
 pub mod credentials;
 pub mod exec;
 pub mod fd;
+pub mod kill;
 pub mod mount;
 pub mod netlink;
 pub mod page;

@@ -8,6 +8,8 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use crate::error::{Error, Kind, Result};
 
+pub(crate) use linux::sysctl_path;
+
 /// One broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fault {

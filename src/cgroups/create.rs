@@ -1,0 +1,366 @@
+//! Carries a [`CgroupPlan`] out: directories, controllers, limits, device rules; undone as a whole if a part fails.
+
+use std::ffi::OsStr;
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{CWD, Mode};
+use rustix::io::Errno;
+
+use super::steps::{CgroupPlan, PlannedDir, Write};
+use super::{Cgroup, Directory, cpuset, file, layout, open_directory, processes};
+use crate::error::{Error, Kind, Result};
+
+const MODE: Mode = Mode::from_raw_mode(0o755);
+
+impl Cgroup {
+    /// Makes the container's cgroups and sets everything that the plan says; no process is moved yet.
+    ///
+    /// # Errors
+    /// One line with the JSON path, the file and the value. What was made is removed again. A cgroup that was there
+    /// before and has processes or is frozen is refused (features.md C8).
+    pub fn create(plan: &CgroupPlan) -> Result<Self> {
+        let mut making = Making { plan, cgroup: Self::default(), index: Vec::new(), parents: Vec::new() };
+        match making.run() {
+            Ok(()) => Ok(making.cgroup),
+            Err(error) => {
+                making.undo();
+                Err(error)
+            }
+        }
+    }
+}
+
+/// A creation under way.
+struct Making<'p> {
+    plan: &'p CgroupPlan,
+    cgroup: Cgroup,
+    /// For each planned directory its place in the record; `None`: gone without.
+    index: Vec<Option<usize>>,
+    /// Parents made on the way, outermost first.
+    parents: Vec<PathBuf>,
+}
+
+impl Making<'_> {
+    fn run(&mut self) -> Result<()> {
+        for at in 0..self.plan.directories.len() {
+            self.directory(at)?;
+        }
+        if self.cgroup.is_v2() {
+            self.prepare_v2()?;
+        }
+        if self.cgroup.v1("cpuset").is_some() {
+            self.fill_cpuset()?;
+        }
+        self.limits()?;
+        self.devices()
+    }
+
+    /// Makes one directory, or goes without where that is allowed.
+    fn directory(&mut self, at: usize) -> Result<()> {
+        let planned = &self.plan.directories[at];
+        let (path, made) = match rustix::fs::mkdirat(CWD, &planned.path, MODE) {
+            Ok(()) => (planned.path.clone(), Ok(true)),
+            Err(Errno::EXIST) => (planned.path.clone(), Ok(false)),
+            // A parent is missing, or the hierarchy is not mounted where it usually is.
+            Err(Errno::NOENT) => match self.with_parents(planned)? {
+                Some((path, made)) => (path, made),
+                None => return self.not_mounted(at),
+            },
+            Err(errno) => (planned.path.clone(), Err(errno)),
+        };
+        let made = match made {
+            Ok(made) => made,
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if self.plan.rootless => return self.denied(at),
+            Err(errno) => return Err(Error::system(format_args!("make cgroup {}", path.display()), errno)),
+        };
+        if !made {
+            refuse_used(&path, &planned.controllers)?;
+        }
+        self.index.push(Some(self.cgroup.record.directories.len()));
+        self.cgroup.record.directories.push(Directory {
+            controllers: planned.controllers.clone(),
+            path,
+            made,
+        });
+        Ok(())
+    }
+
+    /// Makes the missing parents and the directory. `None`: the hierarchy is not mounted at all.
+    #[allow(clippy::type_complexity)]
+    fn with_parents(&mut self, planned: &PlannedDir) -> Result<Option<(PathBuf, Result<bool, Errno>)>> {
+        let (mount, below) = planned.path.as_os_str().as_bytes().split_at(planned.mount_len);
+        let (mount, below) = (Path::new(OsStr::from_bytes(mount)), OsStr::from_bytes(below));
+        let mount = if is_cgroup(mount) {
+            mount.to_path_buf()
+        } else {
+            match layout::find_mount(&planned.controllers)? {
+                Some(mount) => mount,
+                None => return Ok(None),
+            }
+        };
+        let mut path = mount;
+        let mut made = Ok(false);
+        let mut components = Path::new(below).iter().filter(|name| *name != "/").peekable();
+        while let Some(name) = components.next() {
+            path.push(name);
+            made = match rustix::fs::mkdirat(CWD, &path, MODE) {
+                Ok(()) => Ok(true),
+                Err(Errno::EXIST) => Ok(false),
+                Err(errno) => Err(errno),
+            };
+            match made {
+                Ok(true) if components.peek().is_some() => self.parents.push(path.clone()),
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        Ok(Some((path, made)))
+    }
+
+    fn not_mounted(&mut self, at: usize) -> Result<()> {
+        let controllers = &self.plan.directories[at].controllers;
+        let missing = |path: &str| {
+            let message = format!("cgroup controller {controllers} is not mounted");
+            Err(Error::new(Kind::System, format!("{path}: {message}"))
+                .hint(format!("mount it at {}", self.plan.directories[at].path.display())))
+        };
+        if let Some(write) = self.plan.writes.iter().find(|write| write.directory == at) {
+            return missing(&write.json_path);
+        }
+        if self.plan.devices.is_some() && controllers.split(',').any(|controller| controller == "devices") {
+            return missing("linux.resources.devices");
+        }
+        self.index.push(None);
+        Ok(())
+    }
+
+    /// features.md C15: without rights, a container that asks for nothing runs without cgroups.
+    fn denied(&mut self, at: usize) -> Result<()> {
+        let wanted = |file: &str| self.plan.writes.iter().any(|write| write.file == file);
+        if wanted("pids.max") {
+            let text = "cannot set pids limit: container could not join or create cgroup";
+            return Err(Error::new(Kind::System, text));
+        }
+        if self.plan.explicit_path || self.plan.writes.iter().any(|write| write.directory == at) {
+            let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
+            return Err(Error::new(Kind::System, text).hint(
+                "have the cgroup delegated to this user, for instance by systemd-run --user -p Delegate=yes",
+            ));
+        }
+        self.index.push(None);
+        Ok(())
+    }
+
+    /// Opens the directory and gives it the controllers that the root has, through all its ancestors
+    /// (features.md C9).
+    fn prepare_v2(&mut self) -> Result<()> {
+        let path = self.cgroup.record.directories[0].path.clone();
+        let opened = open_directory(&path);
+        let failed = |what: String| move |errno: Errno| Error::system(what, errno);
+        self.cgroup.fd = Some(opened.map_err(failed(format!("open cgroup {}", path.display())))?);
+        let mount_len = self.plan.directories[0].mount_len;
+        let mount = path.ancestors().find(|above| above.as_os_str().len() <= mount_len).unwrap_or(&path);
+        let controllers = |directory: &Path| {
+            let file = file::join(directory, "cgroup.controllers");
+            let content = file::read_raw(&file).map_err(failed(format!("read {}", file.display())))?;
+            Ok::<_, Error>(String::from_utf8_lossy(content.trim_ascii()).into_owned())
+        };
+        let wanted = controllers(mount)?;
+        let have = controllers(&path)?;
+        let missing: Vec<_> = wanted
+            .split(' ')
+            .filter(|name| !name.is_empty() && !have.split(' ').any(|h| h == *name))
+            .collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let mut above: Vec<_> =
+            path.ancestors().skip(1).take_while(|a| a.as_os_str().len() >= mount.as_os_str().len()).collect();
+        above.reverse();
+        above.into_iter().for_each(|directory| enable(directory, &missing));
+        Ok(())
+    }
+
+    fn fill_cpuset(&self) -> Result<()> {
+        let Some(at) =
+            self.plan.directories.iter().position(|d| d.controllers.split(',').any(|c| c == "cpuset"))
+        else {
+            return Ok(());
+        };
+        let Some(directory) = self.index[at].map(|place| &self.cgroup.record.directories[place]) else {
+            return Ok(());
+        };
+        if !directory.made {
+            return Ok(());
+        }
+        let planned = &self.plan.directories[at];
+        // The mount point may be another one than planned, the part below it is the same.
+        let below = planned.path.as_os_str().len() - planned.mount_len;
+        cpuset::fill(&directory.path, directory.path.as_os_str().len() - below)
+    }
+
+    fn limits(&self) -> Result<()> {
+        let mut again = Vec::new();
+        for write in &self.plan.writes {
+            let Some(directory) = self.index[write.directory].map(|at| &self.cgroup.record.directories[at])
+            else {
+                continue;
+            };
+            if write.skip_if_new && directory.made {
+                continue;
+            }
+            match self.write(directory, write) {
+                Err(error) if write.retry_last && error.errno() == Some(Errno::INVAL.raw_os_error()) => {
+                    again.push((directory, write));
+                }
+                other => other?,
+            }
+        }
+        again.into_iter().try_for_each(|(directory, write)| self.write(directory, write))
+    }
+
+    fn write(&self, directory: &Directory, write: &Write) -> Result<()> {
+        let (mut name, mut value) = (&write.file, &write.value);
+        let mut result = self.put(directory, name, value);
+        if let (Err(Errno::NOENT), Some((other, other_value))) = (result, &write.or_else) {
+            (name, value) = (other, other_value);
+            result = self.put(directory, name, value);
+        }
+        match result {
+            Ok(()) => Ok(()),
+            // The kernel answers EPERM, not ENOENT, where a cgroup file is to be made.
+            Err(Errno::NOENT | Errno::PERM | Errno::ACCESS) if write.unified => {
+                Err(unified_missing(directory, write, result))
+            }
+            Err(Errno::NOENT) if write.ignore_missing => Ok(()),
+            Err(errno) => {
+                let path = file::join(&directory.path, name);
+                let error =
+                    Error::system(file::Writing { value, path: &path }, errno).context(&write.json_path);
+                Err(match hint(name, errno) {
+                    Some(hint) => error.hint(hint),
+                    None => error,
+                })
+            }
+        }
+    }
+
+    fn put(&self, directory: &Directory, name: &str, value: &str) -> Result<(), Errno> {
+        match &self.cgroup.fd {
+            Some(fd) => file::write_at(fd, Path::new(name), value.as_bytes()),
+            None => file::write_at(CWD, &file::join(&directory.path, name), value.as_bytes()),
+        }
+    }
+
+    fn devices(&self) -> Result<()> {
+        let Some(rules) = &self.plan.devices else { return Ok(()) };
+        if let Some(fd) = &self.cgroup.fd {
+            if rules.allow_everything() {
+                return Ok(());
+            }
+            let program = super::device_program::compile(rules);
+            let loaded = crate::sys::bpf::load_device_program(&program);
+            let doing = "linux.resources.devices: load the device program";
+            let program = loaded.map_err(|(errno, log)| match log.as_str() {
+                "" => Error::system(doing, errno),
+                log => Error::system(doing, errno).hint(format!("the verifier says: {log}")),
+            })?;
+            return crate::sys::bpf::attach_device_program(fd.as_fd(), program.as_fd()).map_err(|errno| {
+                Error::system("linux.resources.devices: attach the device program to the cgroup", errno)
+            });
+        }
+        let Some(directory) = self.cgroup.v1("devices") else { return Ok(()) };
+        rules.check_v1()?;
+        let failed = |path: &Path, value: &str, errno| {
+            Error::system(file::Writing { value, path }, errno).context("linux.resources.devices")
+        };
+        let reset = file::join(directory, rules.v1_reset_file());
+        file::write_at(CWD, &reset, b"a").map_err(|errno| failed(&reset, "a", errno))?;
+        if rules.rules.is_empty() {
+            return Ok(());
+        }
+        let path = file::join(directory, rules.v1_file());
+        let lines: Vec<_> = rules.rules.iter().map(ToString::to_string).collect();
+        file::write_each(&path, &lines).map_err(|(line, errno)| failed(&path, line, errno))
+    }
+
+    /// Removes what was made; whoever looks at the error is not told of failures here.
+    fn undo(&mut self) {
+        self.cgroup.fd = None;
+        let made = self.cgroup.record.directories.iter().filter(|directory| directory.made);
+        let paths = made.map(|directory| &directory.path).chain(self.parents.iter().rev());
+        for path in paths {
+            // A parent that another container has moved into by now is busy and stays.
+            let _ = rustix::fs::rmdir(path);
+        }
+    }
+}
+
+/// Enables the controllers for the directory's children. What can't be enabled shows when a limit needs it.
+fn enable(directory: &Path, controllers: &[&str]) {
+    let path = file::join(directory, "cgroup.subtree_control");
+    let all: Vec<_> = controllers.iter().map(|name| format!("+{name}")).collect();
+    if file::write_at(CWD, &path, all.join(" ").as_bytes()).is_err() && all.len() > 1 {
+        for one in &all {
+            let _ = file::write_at(CWD, &path, one.as_bytes());
+        }
+    }
+}
+
+/// features.md C8: a cgroup that was there before must be unused.
+fn refuse_used(path: &Path, controllers: &str) -> Result<()> {
+    let pids = processes::list(path)?;
+    if !pids.is_empty() {
+        let text = format!("container's cgroup is not empty: {} process(es) found", pids.len());
+        return Err(Error::new(Kind::State, text).hint(format!("see {}/cgroup.procs", path.display())));
+    }
+    let file = if controllers.is_empty() { "cgroup.freeze" } else { "freezer.state" };
+    let mut buffer = [0; 1024];
+    let state = file::read_short(&file::join(path, file), &mut buffer).unwrap_or(b"");
+    if matches!(state.trim_ascii(), b"1" | b"FROZEN" | b"FREEZING") {
+        let text = "container's cgroup unexpectedly frozen";
+        return Err(Error::new(Kind::State, text).hint(format!("see {}/{file}", path.display())));
+    }
+    Ok(())
+}
+
+/// True if the path is in a cgroup file system of either version.
+fn is_cgroup(path: &Path) -> bool {
+    const CGROUP_SUPER_MAGIC: rustix::fs::FsWord = 0x0027_e0eb;
+    rustix::fs::statfs(path)
+        .is_ok_and(|found| layout::is_cgroup2(&found) || found.f_type == CGROUP_SUPER_MAGIC)
+}
+
+fn unified_missing(directory: &Directory, write: &Write, result: Result<(), Errno>) -> Error {
+    let key = &write.file;
+    let controller = key.split_once('.').map_or(&**key, |(controller, _)| controller);
+    let available = file::read_raw(&file::join(&directory.path, "cgroup.controllers")).unwrap_or_default();
+    let has = available.split(u8::is_ascii_whitespace).any(|name| name == controller.as_bytes());
+    if !has && controller != "cgroup" {
+        let text = format!("unified resource {key:?} can't be set: controller {controller:?} not available");
+        return Error::config(&write.json_path, text);
+    }
+    let errno = result.err().unwrap_or(Errno::NOENT);
+    Error::system(format_args!("{}: unable to set unified resource {key:?}", write.json_path), errno)
+}
+
+/// What the user can do about a refused value, where the cause is known.
+fn hint(name: &str, errno: Errno) -> Option<&'static str> {
+    Some(match (name, errno) {
+        ("memory.memsw.limit_in_bytes" | "memory.swap.max", Errno::NOENT) => {
+            "the kernel has no swap accounting; boot it with swapaccount=1"
+        }
+        (name, Errno::NOENT) if name.starts_with("hugetlb.") => "the kernel has no huge pages of this size",
+        (_, Errno::NOENT) => "the controller is not enabled for this cgroup",
+        (name, Errno::BUSY) if name.starts_with("memory.") => "the cgroup uses more than this already",
+        (name, Errno::INVAL) if name.starts_with("cpu.cfs_") || name == "cpu.max" => {
+            "quota and period are microseconds from 1000, the period at most 1000000, and the parent's share bounds both"
+        }
+        (name, Errno::INVAL | Errno::ACCESS | Errno::RANGE | Errno::NODEV) if name.starts_with("cpuset.") => {
+            "only CPUs and memory nodes that the parent cgroup has can be named"
+        }
+        _ => return None,
+    })
+}

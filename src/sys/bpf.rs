@@ -1,0 +1,139 @@
+//! Loading a cgroup device program and attaching it to a cgroup: bpf(2), for cgroup v2 (kernel 4.15).
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// `struct bpf_insn` (linux/bpf.h).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(C)]
+pub struct Instruction {
+    /// Class, operation and source.
+    pub code: u8,
+    /// Destination and source, four bits each; the destination is in the low ones on little-endian machines.
+    pub registers: u8,
+    /// Jump distance or memory offset.
+    pub offset: i16,
+    /// Operand.
+    pub immediate: i32,
+}
+
+const BPF_PROG_LOAD: libc::c_int = 5;
+const BPF_PROG_ATTACH: libc::c_int = 8;
+const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
+const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
+
+/// The part of `union bpf_attr` that `BPF_PROG_LOAD` of a program without extras reads.
+#[repr(C)]
+struct LoadAttributes {
+    prog_type: u32,
+    insn_cnt: u32,
+    insns: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kern_version: u32,
+    prog_flags: u32,
+    prog_name: [u8; 16],
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_ATTACH` reads.
+#[repr(C)]
+struct AttachAttributes {
+    target_fd: u32,
+    attach_bpf_fd: u32,
+    attach_type: u32,
+    attach_flags: u32,
+}
+
+/// Loads a device program.
+///
+/// # Errors
+/// The kernel's errno and, where the verifier refused the program, its log.
+pub fn load_device_program(program: &[Instruction]) -> Result<OwnedFd, (Errno, String)> {
+    match load(program, None) {
+        // Kernels before 5.11 count programs against RLIMIT_MEMLOCK.
+        Err(Errno::PERM) => {
+            with_unlimited_memlock(|| load(program, None)).map_err(|errno| (errno, String::new()))
+        }
+        Err(errno @ (Errno::INVAL | Errno::ACCESS)) => {
+            let mut log = vec![0; 64 * 1024];
+            let result = load(program, Some(&mut log));
+            let end = log.iter().position(|byte| *byte == 0).unwrap_or(log.len());
+            result.map_err(|_| (errno, String::from_utf8_lossy(&log[..end]).trim().replace('\n', "; ")))
+        }
+        other => other.map_err(|errno| (errno, String::new())),
+    }
+}
+
+fn load(program: &[Instruction], log: Option<&mut Vec<u8>>) -> Result<OwnedFd, Errno> {
+    let (log_level, log_size, log_buf) = match log {
+        Some(log) => {
+            (1, u32::try_from(log.len()).map_err(|_| Errno::TOOBIG)?, log.as_mut_ptr().expose_provenance())
+        }
+        None => (0, 0, 0),
+    };
+    let attributes = LoadAttributes {
+        prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
+        insn_cnt: u32::try_from(program.len()).map_err(|_| Errno::TOOBIG)?,
+        insns: address(program.as_ptr().expose_provenance()),
+        license: address(c"Apache-2.0".as_ptr().expose_provenance()),
+        log_level,
+        log_size,
+        log_buf: address(log_buf),
+        kern_version: 0,
+        prog_flags: 0,
+        prog_name: *b"davit_devices\0\0\0",
+    };
+    // SAFETY: `attributes` has the layout and length given; its pointers are to the program, to a static C string
+    // and to `log`'s `log_size` bytes, all of which outlive the call; the kernel writes only to the log.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attributes, size_of::<LoadAttributes>())
+    };
+    let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
+    if fd < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the kernel has just made this fd (close-on-exec, bpf(2)); nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Attaches a device program to the cgroup (a cgroup2 directory, `O_PATH` is enough) beside those that are there:
+/// all of them must allow a use. It stays until the cgroup goes; the program's fd can be closed.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
+    let number = |fd: BorrowedFd<'_>| u32::try_from(fd.as_raw_fd()).map_err(|_| Errno::BADF);
+    let attributes = AttachAttributes {
+        target_fd: number(cgroup)?,
+        attach_bpf_fd: number(program.as_fd())?,
+        attach_type: BPF_CGROUP_DEVICE,
+        attach_flags: BPF_F_ALLOW_MULTI,
+    };
+    // SAFETY: `attributes` has the layout and length given and no pointers; both fds are open for the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attributes, size_of::<AttachAttributes>())
+    };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// The limit is put back at once: the container must not inherit it.
+fn with_unlimited_memlock<T>(run: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
+    let before = getrlimit(Resource::Memlock);
+    setrlimit(Resource::Memlock, Rlimit { current: None, maximum: None })?;
+    let result = run();
+    setrlimit(Resource::Memlock, before)?;
+    result
+}
+
+fn address(pointer: usize) -> u64 {
+    u64::try_from(pointer).unwrap_or(0)
+}
+
+fn last_errno() -> Errno {
+    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
+}
