@@ -54,19 +54,20 @@ impl Cgroup {
         }
     }
 
-    /// True if the container is paused: one open, one read. False for a cgroup that is gone.
+    /// True if the container is paused: one open, one read. False for a cgroup that is gone. On cgroup2 this is what
+    /// was asked for (`cgroup.freeze`): `frozen` in `cgroup.events` goes away for moments, as when a signal arrives.
     ///
     /// # Errors
     /// The state can't be read.
     pub fn is_frozen(&self) -> Result<bool> {
         let path = match self.freezer("read the state") {
-            Ok(Freezer::Unified(directory)) => file::join(directory, "cgroup.events"),
+            Ok(Freezer::Unified(directory)) => file::join(directory, "cgroup.freeze"),
             Ok(Freezer::V1(directory)) => file::join(directory, "freezer.state"),
             Err(_) => return Ok(false),
         };
         let mut buffer = [0; 1024];
         match file::read_short(&path, &mut buffer) {
-            Ok(content) => Ok(content.starts_with(b"FR") || file::keyed(content, "frozen") == Some(1)),
+            Ok(content) => Ok(matches!(content.trim_ascii(), b"1" | b"FROZEN" | b"FREEZING")),
             Err(Errno::NOENT | Errno::NODEV) => Ok(false),
             Err(errno) => Err(Error::system(format_args!("read {}", path.display()), errno)),
         }

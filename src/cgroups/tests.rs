@@ -344,9 +344,9 @@ fn unified() {
         r#"{"memory":{"limit":67108864},"unified":{"memory.max":"33554432","memory.high":"16777216",
             "cgroup.max.depth":"3"}}"#,
     );
-    assert_eq!(value(&cgroup, "", "", "memory.max"), "33554432");
-    assert_eq!(value(&cgroup, "", "", "memory.high"), "16777216");
-    assert_eq!(value(&cgroup, "", "", "cgroup.max.depth"), "3");
+    assert_eq!(value(&cgroup, "memory", "", "memory.max"), "33554432");
+    assert_eq!(value(&cgroup, "memory", "", "memory.high"), "16777216");
+    assert_eq!(value(&cgroup, "memory", "", "cgroup.max.depth"), "3");
     cgroup.remove().unwrap();
     let fails = |json: &str| Cgroup::create(&place.plan(json)).unwrap_err().to_string();
     assert_eq!(
