@@ -12,6 +12,12 @@ use super::steps::{CgroupPlan, PlannedDir, Write};
 use super::{Cgroup, Directory, cpuset, file, layout, open_directory, processes};
 use crate::error::{Error, Kind, Result};
 
+/// Whether mkdir made the directory; false if it was there.
+type Made = Result<bool, Errno>;
+
+/// How often parents are made again that somebody removes meanwhile.
+const RACES: usize = 10;
+
 const MODE: Mode = Mode::from_raw_mode(0o755);
 
 impl Cgroup {
@@ -21,14 +27,30 @@ impl Cgroup {
     /// One line with the JSON path, the file and the value. What was made is removed again. A cgroup that was there
     /// before and has processes or is frozen is refused (features.md C8).
     pub fn create(plan: &CgroupPlan) -> Result<Self> {
-        let mut making = Making { plan, cgroup: Self::default(), index: Vec::new(), parents: Vec::new() };
+        let mut making = Making { plan, cgroup: Self::default(), index: Vec::new() };
         match making.run() {
             Ok(()) => Ok(making.cgroup),
             Err(error) => {
-                making.undo();
+                // The error that is told is the one that came first.
+                let _ = making.cgroup.undo();
                 Err(error)
             }
         }
+    }
+
+    /// Takes a creation back: as [`Self::remove`], and the parents that were made for it go too, unless others use
+    /// them by now.
+    ///
+    /// # Errors
+    /// As [`Self::remove`].
+    pub fn undo(&mut self) -> Result<()> {
+        self.fd = None;
+        let removed = self.remove();
+        for parent in self.parents.drain(..).rev() {
+            // A parent that another container has moved into is busy and stays.
+            let _ = rustix::fs::rmdir(parent);
+        }
+        removed
     }
 }
 
@@ -38,8 +60,6 @@ struct Making<'p> {
     cgroup: Cgroup,
     /// For each planned directory its place in the record; `None`: gone without.
     index: Vec<Option<usize>>,
-    /// Parents made on the way, outermost first.
-    parents: Vec<PathBuf>,
 }
 
 impl Making<'_> {
@@ -88,8 +108,7 @@ impl Making<'_> {
     }
 
     /// Makes the missing parents and the directory. `None`: the hierarchy is not mounted at all.
-    #[allow(clippy::type_complexity)]
-    fn with_parents(&mut self, planned: &PlannedDir) -> Result<Option<(PathBuf, Result<bool, Errno>)>> {
+    fn with_parents(&mut self, planned: &PlannedDir) -> Result<Option<(PathBuf, Made)>> {
         let (mount, below) = planned.path.as_os_str().as_bytes().split_at(planned.mount_len);
         let (mount, below) = (Path::new(OsStr::from_bytes(mount)), OsStr::from_bytes(below));
         let mount = if is_cgroup(mount) {
@@ -100,23 +119,34 @@ impl Making<'_> {
                 None => return Ok(None),
             }
         };
-        let mut path = mount;
+        let names: Vec<_> = Path::new(below).iter().filter(|name| *name != "/").collect();
+        let mut result = self.descend(&mount, &names);
+        for _ in 0..RACES {
+            match result.1 {
+                // Another creation has just been taken back, and a parent with it.
+                Err(Errno::NOENT) => result = self.descend(&mount, &names),
+                _ => break,
+            }
+        }
+        Ok(Some(result))
+    }
+
+    /// Makes each directory in turn, from the mount point down.
+    fn descend(&mut self, mount: &Path, names: &[&OsStr]) -> (PathBuf, Made) {
+        let mut path = mount.to_path_buf();
         let mut made = Ok(false);
-        let mut components = Path::new(below).iter().filter(|name| *name != "/").peekable();
-        while let Some(name) = components.next() {
+        for (at, name) in names.iter().enumerate() {
             path.push(name);
             made = match rustix::fs::mkdirat(CWD, &path, MODE) {
                 Ok(()) => Ok(true),
                 Err(Errno::EXIST) => Ok(false),
-                Err(errno) => Err(errno),
+                Err(errno) => return (path, Err(errno)),
             };
-            match made {
-                Ok(true) if components.peek().is_some() => self.parents.push(path.clone()),
-                Ok(_) => {}
-                Err(_) => break,
+            if made == Ok(true) && at + 1 < names.len() {
+                self.cgroup.parents.push(path.clone());
             }
         }
-        Ok(Some((path, made)))
+        (path, made)
     }
 
     fn not_mounted(&mut self, at: usize) -> Result<()> {
@@ -284,17 +314,6 @@ impl Making<'_> {
         let path = file::join(directory, rules.v1_file());
         let lines: Vec<_> = rules.rules.iter().map(ToString::to_string).collect();
         file::write_each(&path, &lines).map_err(|(line, errno)| failed(&path, line, errno))
-    }
-
-    /// Removes what was made; whoever looks at the error is not told of failures here.
-    fn undo(&mut self) {
-        self.cgroup.fd = None;
-        let made = self.cgroup.record.directories.iter().filter(|directory| directory.made);
-        let paths = made.map(|directory| &directory.path).chain(self.parents.iter().rev());
-        for path in paths {
-            // A parent that another container has moved into by now is busy and stays.
-            let _ = rustix::fs::rmdir(path);
-        }
     }
 }
 

@@ -65,9 +65,9 @@ pub(super) fn read_raw(path: &Path) -> Result<Vec<u8>, Errno> {
 }
 
 /// The start of a file that holds one value or a few lines, read by one call.
-pub(super) fn read_short<'b>(path: &Path, buffer: &'b mut [u8; 1024]) -> Result<&'b [u8], Errno> {
+pub(super) fn read_short<'b>(path: &Path, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
     let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
-    let read = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut buffer[..]))?;
+    let read = rustix::io::retry_on_intr(|| rustix::io::read(&fd, &mut *buffer))?;
     Ok(&buffer[..read])
 }
 

@@ -78,8 +78,11 @@ impl Layout {
             .with_context(|| format!("find the cgroup file system at {ROOT}"))
             .map_err(|error| error.hint("mount cgroup2 there"))?;
         let v2 = is_cgroup2(&found);
-        let lines = file::read(Path::new("/proc/self/cgroup"))?;
-        let host = parse(&lines, v2);
+        let path = Path::new("/proc/self/cgroup");
+        let mut buffer = [0; 4096];
+        // The file is made as a whole when it is read, so a short read is all of it.
+        let read = file::read_short(path, &mut buffer).context("read /proc/self/cgroup")?;
+        let host = if read.len() < 4096 { parse(read, v2) } else { parse(&file::read(path)?, v2) };
         match &host.layout {
             Layout::V1 { hierarchies, unified: None } if hierarchies.is_empty() => {
                 Err(Error::new(Kind::System, format!("{ROOT} has no cgroup file system mounted"))

@@ -20,7 +20,7 @@ mod steps;
 mod tests;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::CWD;
 use rustix::io::Errno;
@@ -38,12 +38,14 @@ pub struct Cgroup {
     record: Record,
     /// v2 only: the new directory, for `CLONE_INTO_CGROUP`.
     fd: Option<OwnedFd>,
+    /// Parents that were made on the way, outermost first; none for a cgroup from the state.
+    parents: Vec<PathBuf>,
 }
 
 impl Cgroup {
     /// The cgroups that the state names. Opens nothing.
     pub fn from_record(record: &Record) -> Self {
-        Self { record: record.clone(), fd: None }
+        Self { record: record.clone(), ..Self::default() }
     }
 
     /// What the state is to keep.

@@ -54,6 +54,7 @@ pub(super) fn wait_event(directory: &Path, key: &str, value: u64, deadline: Inst
         other => other.map_err(failed)?,
     };
     let mut buffer = [0; 256];
+    let mut step = Duration::from_micros(50);
     loop {
         let read = match rustix::io::pread(&fd, &mut buffer[..], 0) {
             Err(Errno::NODEV) => return Ok(true),
@@ -67,10 +68,12 @@ pub(super) fn wait_event(directory: &Path, key: &str, value: u64, deadline: Inst
         if left.is_zero() {
             return Ok(false);
         }
-        // The kernel signals a change since the last read (cgroup-v2.rst, "cgroup.events").
+        // The kernel signals a change since the last read (cgroup-v2.rst, "cgroup.events"), but no more often than
+        // every 10 ms: so look by ourselves at first.
         let mut fds = [PollFd::new(&fd, PollFlags::PRI)];
-        let left = Timespec::try_from(left).unwrap_or(Timespec { tv_sec: 1, tv_nsec: 0 });
-        match poll(&mut fds, Some(&left)) {
+        let wait = Timespec::try_from(step.min(left)).unwrap_or(Timespec { tv_sec: 0, tv_nsec: 1_000_000 });
+        step = (step * 2).min(Duration::from_millis(200));
+        match poll(&mut fds, Some(&wait)) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(Error::system(format_args!("poll {}", path.display()), errno)),
         }

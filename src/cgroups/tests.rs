@@ -332,6 +332,39 @@ fn rootless_without_rights() {
     assert!(explicit.unwrap_err().to_string().starts_with(text));
 }
 
+/// A hierarchy that is not where it usually is, is found in mountinfo; one that is not mounted matters only to who
+/// needs it. Taking a creation back takes its parents too.
+#[test]
+fn unusual_mount_points() {
+    let Some(place) = Place::new() else { return };
+    let elsewhere = |json: &str| {
+        let mut plan = place.plan(json);
+        for directory in &mut plan.directories {
+            let below = place.path();
+            directory.mount_len = "/sys/fs/cgroup/nosuchplace".len();
+            directory.path = Path::new("/sys/fs/cgroup/nosuchplace").join(below.strip_prefix("/").unwrap());
+        }
+        plan
+    };
+    let plan = elsewhere(LIMITS);
+    let mut cgroup = Cgroup::create(&plan).unwrap();
+    assert_eq!(cgroup.record().directories, place.plan(LIMITS).record().directories);
+    let payload = Payload::start("exec sleep 100");
+    cgroup.attach(payload.pid()).unwrap();
+    drop(payload);
+    cgroup.undo().unwrap();
+    assert_eq!(place.roots(), Vec::<PathBuf>::new());
+
+    let mut plan = elsewhere("{}");
+    plan.directories.truncate(1);
+    plan.directories[0].controllers = "name=nosuch".into();
+    plan.devices = None;
+    assert!(Cgroup::create(&plan).unwrap().is_none());
+    plan.writes.push(Write { json_path: "linux.x".into(), ..Write::default() });
+    let error = Cgroup::create(&plan).unwrap_err().to_string();
+    assert!(error.starts_with("linux.x: cgroup controller name=nosuch is not mounted"), "{error}");
+}
+
 /// [Q22] v2 only: files by their own names, the last word, and errors that name the controller.
 #[test]
 fn unified() {

@@ -137,3 +137,21 @@ fn address(pointer: usize) -> u64 {
 fn last_errno() -> Errno {
     Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [D10] The verifier's reason reaches the user.
+    #[test]
+    fn a_refused_program_comes_with_the_log() {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: needs root");
+            return;
+        }
+        let exit = Instruction { code: 0x95, registers: 0, offset: 0, immediate: 0 };
+        let (errno, log) = load_device_program(&[exit]).unwrap_err();
+        assert_eq!(errno, Errno::ACCESS);
+        assert!(log.contains("R0 !read_ok"), "{log}");
+    }
+}
