@@ -160,7 +160,7 @@ fn life() {
 fn sub_cgroups_are_killed_and_removed() {
     let Some(place) = Place::new() else { return };
     let cgroup = place.create("{}");
-    let mut payload = Payload::start("sleep 100");
+    let mut payload = Payload::start("exec sleep 100");
     cgroup.attach(payload.pid()).unwrap();
     for directory in &cgroup.record.directories {
         let deep = directory.path.join("a/b");
