@@ -82,7 +82,11 @@ impl Layout {
         let mut buffer = [0; 4096];
         // The file is made as a whole when it is read, so a short read is all of it.
         let read = file::read_short(path, &mut buffer).context("read /proc/self/cgroup")?;
-        let host = if read.len() < 4096 { parse(read, v2) } else { parse(&file::read(path)?, v2) };
+        let mut host = if read.len() < 4096 { parse(read, v2) } else { parse(&file::read(path)?, v2) };
+        if let Layout::V1 { unified, .. } = &mut host.layout {
+            // The kernel lists the tree also where this mount namespace does not have it.
+            *unified = unified.take().filter(|path| rustix::fs::statfs(path).is_ok_and(|found| is_cgroup2(&found)));
+        }
         match &host.layout {
             Layout::V1 { hierarchies, unified: None } if hierarchies.is_empty() => {
                 Err(Error::new(Kind::System, format!("{ROOT} has no cgroup file system mounted"))

@@ -5,6 +5,9 @@ use rustix::io::Errno;
 use super::clone::last_errno;
 use super::fd::own;
 
+/// From linux/sockios.h; libc's constant has another type on each C library.
+const SIOCSIFFLAGS: libc::Ioctl = 0x8914;
+
 /// Sets `lo` up (netdevice(7), SIOCSIFFLAGS).
 ///
 /// # Errors
@@ -19,6 +22,6 @@ pub fn loopback_up() -> Result<(), Errno> {
     request.ifr_name[1] = b'o'.cast_signed();
     request.ifr_ifru.ifru_flags = libc::c_short::try_from(libc::IFF_UP | libc::IFF_RUNNING).unwrap_or(1);
     // SAFETY: the request outlives the call and has the type that SIOCSIFFLAGS reads.
-    let result = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), SIOCSIFFLAGS, &raw const request) };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
