@@ -1,5 +1,12 @@
 //! argv → command → one place that prints the error → exit code.
 
+#![no_main]
+
+#[path = "sys/entry.rs"]
+mod entry;
+
+use std::ffi::OsString;
+
 use davit::cli::{self, Command, Invocation};
 use davit::commands;
 use davit::error::{Context, Result};
@@ -8,20 +15,20 @@ use davit::log::Log;
 #[global_allocator]
 static ALLOCATOR: davit::sys::alloc::Arena = davit::sys::alloc::Arena;
 
-fn main() {
-    let code = match cli::parse(std::env::args_os().skip(1)) {
-        Ok(invocation) => run(&invocation),
+/// Runs one command line, without the program's name; gives the exit code.
+fn run(args: Vec<OsString>) -> i32 {
+    match cli::parse(args.into_iter()) {
+        Ok(invocation) => carry_out(&invocation),
         Err(fault) => {
             // A closed stdout does not make the fault another one.
             let _ = commands::help::print(&fault.stdout);
             Log::open(&fault.global).unwrap_or_else(|_| Log::stderr(&fault.global)).fail(&fault.error);
             fault.error.exit_code()
         }
-    };
-    std::process::exit(code);
+    }
 }
 
-fn run(invocation: &Invocation) -> i32 {
+fn carry_out(invocation: &Invocation) -> i32 {
     let log = Log::open(&invocation.global);
     let result = match &log {
         Ok(log) => dispatch(invocation, log),

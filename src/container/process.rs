@@ -27,6 +27,8 @@ pub struct ProcessStat {
     pub state: u8,
     /// Field 22: clock ticks since boot.
     pub start_time: u64,
+    /// Field 33: the signals 1 to 31 that are ignored, bit N-1 for signal N.
+    pub ignored: u32,
 }
 
 impl ProcessStat {
@@ -54,8 +56,9 @@ impl ProcessStat {
         let comm = line.get(open + 1..close)?.to_vec();
         let mut fields = line.get(close + 1..)?.split(|&byte| byte == b' ').filter(|field| !field.is_empty());
         let state = *fields.next()?.first()?; // field 3
-        let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.trim_end().parse().ok()?; // field 22
-        Some(Self { comm, state, start_time })
+        let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?; // field 22
+        let ignored = std::str::from_utf8(fields.nth(10)?).ok()?.parse().ok()?; // field 33
+        Some(Self { comm, state, start_time, ignored })
     }
 
     /// A zombie or dead process: it has ended, only its parent has not asked yet.

@@ -36,6 +36,8 @@ pub struct Init<'a> {
     pub start: Option<OwnedFd>,
     /// Keeps the runtime's own file from being run.
     pub guard: Guard,
+    /// The signals that the runtime or its caller ignores, bit N-1 for signal N.
+    pub ignored: u64,
     /// The capabilities that the runtime may use and pass on.
     pub available: u64,
 }
@@ -87,7 +89,7 @@ impl Init<'_> {
     fn begin(&self) -> Result<(), Fault> {
         self.progress.enter(Step::Start);
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        signal::reset_all();
+        signal::reset(self.ignored);
         let mut name = [0u8; 16];
         name[..INIT_COMM.len()].copy_from_slice(INIT_COMM.as_bytes());
         rustix::thread::set_name(CStr::from_bytes_until_nul(&name).unwrap_or(c"davit"))?;

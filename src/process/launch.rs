@@ -14,7 +14,7 @@ use super::init::Init;
 use super::program::Guard;
 use super::step::{Progress, Step};
 use crate::cgroups::Cgroup;
-use crate::container::{Container, Phase, Process, State, Status};
+use crate::container::{Container, Phase, Process, ProcessStat, State, Status};
 use crate::error::{Context, Error, Kind, Result};
 use crate::namespaces::{IdMaps, Join};
 use crate::plan::Plan;
@@ -41,6 +41,7 @@ pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, start: Op
         joins: plan.namespaces.join.iter().map(open).collect::<Result<_>>()?,
         start,
         guard: guard(plan)?,
+        ignored: ignored_signals()?,
         available: available(plan)?,
     };
     let child = clone_init(plan, cgroup, &init, &parent_end)?;
@@ -66,6 +67,13 @@ fn guard(plan: &Plan) -> Result<Guard> {
     let own = rustix::fs::stat(c"/proc/self/exe").context("stat /proc/self/exe")?;
     let strict = plan.process.uid == 0 && !plan.namespaces.in_user_namespace();
     Ok(Guard { own_binary: (own.st_dev, own.st_ino), strict })
+}
+
+/// What init must not hand on. The kernel shows the first 31 signals here; nobody ignores real-time ones.
+fn ignored_signals() -> Result<u64> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    let stat = ProcessStat::read(own)?.ok_or_else(|| Error::new(Kind::System, "/proc does not show this process"))?;
+    Ok(u64::from(stat.ignored))
 }
 
 /// The capabilities that init holds before it drops them: in a user namespace all.

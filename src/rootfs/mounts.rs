@@ -46,6 +46,8 @@ pub fn carry_out(root: BorrowedFd<'_>, op: &MountOp, tree: Option<OwnedFd>) -> R
         MountAction::CgroupV2 { flags, container } => cgroup_v2(root, target, *flags, container.as_deref())?,
         MountAction::CgroupV1 { flags, hierarchies, links } => {
             let base = cgroup_base(root, target, *flags)?;
+            // Our own fresh tmpfs: names in it can be trusted, and as the working directory it saves a handle each.
+            rustix::process::fchdir(&base).during(Action::Target)?;
             for hierarchy in hierarchies {
                 cgroup_hierarchy(&base, hierarchy, *flags)?;
             }
@@ -209,8 +211,6 @@ fn cgroup_hierarchy(base: &OwnedFd, hierarchy: &CgroupMount, flags: u64) -> Resu
     rustix::fs::mkdirat(base, &hierarchy.name, Mode::from_raw_mode(0o755)).during(Action::Target)?;
     let nofollow = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Some(container) = &hierarchy.container else {
-        // Our own fresh tmpfs: names in it can be trusted, and "." as the working directory saves a handle each.
-        rustix::process::fchdir(base).during(Action::Target)?;
         return mount(Some(c"cgroup"), &hierarchy.name, Some(c"cgroup"), flags, Some(&hierarchy.data))
             .during(Action::Mount);
     };

@@ -7,14 +7,15 @@ use rustix::io::Errno;
 use super::clone::last_errno;
 use super::fd::own;
 
-/// Every signal but SIGKILL and SIGSTOP back to its default, and none blocked: what the caller ignored or
-/// blocked must not reach the container (`nohup`, Rust's own SIGPIPE).
-pub fn reset_all() {
-    for signal in 1..=64 {
-        if signal == libc::SIGKILL || signal == libc::SIGSTOP || signal == 32 || signal == 33 {
-            continue;
+/// The signals of `ignored` (bit N-1 for signal N) back to their defaults, and none blocked: what the caller
+/// ignored or blocked must not reach the container (`nohup`, our own SIGPIPE). Handlers end with execve anyway.
+pub fn reset(ignored: u64) {
+    for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
+        // SAFETY: a zeroed action is SIG_DFL without flags.
+        unsafe {
+            let action: libc::sigaction = std::mem::zeroed();
+            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
         }
-        reset(signal);
     }
     // SAFETY: an empty set is valid; the calls read it only.
     unsafe {
@@ -24,17 +25,10 @@ pub fn reset_all() {
     }
 }
 
-/// Puts back the default of one signal if the process ignores it; one system call if it does not.
-fn reset(signal: libc::c_int) {
-    // SAFETY: sigaction(2) fills a zeroed struct, then takes one with SIG_DFL (0) and no flags.
-    unsafe {
-        let mut action: libc::sigaction = std::mem::zeroed();
-        libc::sigaction(signal, std::ptr::null(), &raw mut action);
-        if action.sa_sigaction != libc::SIG_DFL {
-            action = std::mem::zeroed();
-            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
-        }
-    }
+/// Ignores SIGPIPE: a reader that is gone is an error of write(2), not our death.
+pub fn ignore_pipe() {
+    // SAFETY: SIG_IGN is a valid disposition, no handler of ours is involved.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
 }
 
 /// Blocks every signal and opens a signalfd(2) that reads them.
