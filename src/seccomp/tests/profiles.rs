@@ -1,5 +1,7 @@
 //! Random profiles and calls, made so that they meet.
 
+use std::collections::BTreeSet;
+
 use proptest::prelude::*;
 use proptest::sample::select;
 use serde_json::{Map, Value, json};
@@ -24,6 +26,10 @@ pub(super) const NAMES: [&str; 14] = [
     "nonsense",
 ];
 
+/// Names that one of x86-64, x86, x32 lacks, and the multiplexed ones. libseccomp 2.6.1 forgets to load the number if its
+/// first call is one that the architecture lacks, and drops conditions behind multiplexers.
+const PARTIAL: [&str; 6] = ["socketcall", "shmat", "recv", "socket", "mmap2", "uretprobe"];
+
 const VALUES: [u64; 12] = [
     0,
     1,
@@ -46,7 +52,8 @@ const OPERATORS: [&str; 7] = ["NE", "LT", "LE", "EQ", "GE", "GT", "MASKED_EQ"];
 pub(super) enum Kind {
     /// All actions on all names.
     Everything,
-    /// One action besides the default, and no multiplexed calls.
+    /// One ALLOW rule a name, without two conditions on one argument, for calls that all three x86 ABIs have. Where
+    /// libseccomp 2.6.1 merges several 64-bit comparisons of one argument it can lose one (`< 0` beside `< 2^32`).
     #[cfg_attr(not(feature = "libseccomp-oracle"), allow(dead_code))]
     OneAction,
 }
@@ -89,9 +96,7 @@ fn with_action(mut object: Map<String, Value>, keys: [&str; 2], action: (&str, O
 
 /// Profiles that compile but for contradictions.
 pub(super) fn profiles(kind: Kind) -> impl Strategy<Value = LinuxSeccomp> {
-    let names = NAMES.iter().filter(|name| {
-        kind == Kind::Everything || !["socketcall", "shmat", "recv", "socket"].contains(*name)
-    });
+    let names = NAMES.iter().filter(|name| kind == Kind::Everything || !PARTIAL.contains(*name));
     let names = select(names.copied().collect::<Vec<_>>());
     let rule =
         (action(kind), prop::collection::vec(names, 1..4), args()).prop_map(|(action, names, args)| {
@@ -108,13 +113,27 @@ pub(super) fn profiles(kind: Kind) -> impl Strategy<Value = LinuxSeccomp> {
         vec!["X86_64", "X86", "X32", "AARCH64"][..if kind == Kind::OneAction { 3 } else { 4 }].to_vec(),
         0..=3,
     );
-    (default, prop::collection::vec(rule, 0..9), arches).prop_map(|(default, rules, arches)| {
+    (default, prop::collection::vec(rule, 0..9), arches).prop_map(move |(default, mut rules, arches)| {
+        if kind == Kind::OneAction {
+            simplify(&mut rules);
+        }
         let arches: Vec<_> = arches.iter().map(|arch| format!("SCMP_ARCH_{arch}")).collect();
         let mut object = Map::new();
         object.insert("syscalls".to_owned(), rules.into());
         object.insert("architectures".to_owned(), arches.into());
         profile(with_action(object, ["defaultAction", "defaultErrnoRet"], default))
     })
+}
+
+/// Leaves each name only to the first rule that has it, and each argument only its first condition.
+fn simplify(rules: &mut Vec<Value>) {
+    let mut taken = BTreeSet::new();
+    for rule in rules.iter_mut() {
+        let mut indices = BTreeSet::new();
+        rule["names"].as_array_mut().unwrap().retain(|name| taken.insert(name.to_string()));
+        rule["args"].as_array_mut().unwrap().retain(|arg| indices.insert(arg["index"].as_u64()));
+    }
+    rules.retain(|rule| !rule["names"].as_array().unwrap().is_empty());
 }
 
 /// Calls around the numbers of [`NAMES`] with arguments around the values of the profiles.
