@@ -15,9 +15,13 @@ impl Call {
         match offset {
             0 => self.nr,
             4 => self.arch,
-            16..64 if offset % 4 == 0 => {
+            16..64 if offset.is_multiple_of(4) => {
                 let arg = self.args[(offset as usize - 16) / 8];
-                if (offset % 8 == 0) == big_endian { (arg >> 32) as u32 } else { (arg & 0xFFFF_FFFF) as u32 }
+                if offset.is_multiple_of(8) == big_endian {
+                    (arg >> 32) as u32
+                } else {
+                    (arg & 0xFFFF_FFFF) as u32
+                }
             }
             _ => panic!("load from {offset}"),
         }
