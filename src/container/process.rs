@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn stat_line_is_parsed_from_the_last_parenthesis() {
         let stat = ProcessStat::parse(LINE).expect("parses");
-        assert_eq!(stat, ProcessStat { comm: b"a) b (c)".to_vec(), state: b'S', start_time: 4242 });
+        assert_eq!(stat, ProcessStat { comm: b"a) b (c)".to_vec(), state: b'S', start_time: 4242, ignored: 4097 });
         assert_eq!(ProcessStat::parse(b"7 (a) S 1"), None);
         assert_eq!(ProcessStat::parse(b""), None);
     }

@@ -193,16 +193,13 @@ mod tests {
         let arena = Heap::new();
         let small = Layout::from_size_align(24, 8).unwrap();
         let wide = Layout::from_size_align(100, 64).unwrap();
-        // SAFETY: the layouts have a size; blocks are given back with the layout they were taken with.
-        unsafe {
-            let a = arena.with(|state| state.take(small));
-            let b = arena.with(|state| state.take(wide));
-            assert_eq!(b as usize % 64, 0);
-            assert!(b as usize >= a as usize + 24);
-            let _guard = arena.with(|state| state.take(small));
-            arena.with(|state| state.give_back(a, small));
-            assert_eq!(arena.with(|state| state.take(small)), a);
-        }
+        let a = arena.with(|state| state.take(small));
+        let b = arena.with(|state| state.take(wide));
+        assert_eq!(b as usize % 64, 0);
+        assert!(b as usize >= a as usize + 24);
+        let _guard = arena.with(|state| state.take(small));
+        arena.with(|state| state.give_back(a, small));
+        assert_eq!(arena.with(|state| state.take(small)), a);
     }
 
     #[test]
