@@ -6,19 +6,23 @@ use std::process::Command;
 
 use super::output::print;
 use crate::cli::TableFormat;
-use crate::container::{Id, Lock, Store};
+use crate::container::{Id, Lock, Status, Store};
 use crate::error::{Context, Error, Kind, Result};
 
 /// Prints the pids as a JSON array (`json`), or the lines of `ps` that have one of them (`table`, the
 /// default); `args` are for `ps`, without any it gets `-ef`.
 ///
 /// # Errors
-/// `container does not exist`, the cgroup cannot be read, `ps` cannot be run or
-/// fails, `couldn't find PID field in ps output`.
+/// `container does not exist`, `the container is not using cgroups`, the cgroup cannot be read, `ps` cannot
+/// be run or fails, `couldn't find PID field in ps output`.
 pub fn run(root: &Path, id: &str, format: TableFormat, args: &[OsString]) -> Result<i32> {
     let json = format == TableFormat::Json;
     let container = Store::open(root).load(&Id::parse(id)?, Lock::None)?;
-    let pids = container.cgroup().pids()?;
+    let cgroup = container.cgroup();
+    if cgroup.is_none() && container.status()? != Status::Stopped {
+        return Err(Error::new(Kind::State, "the container is not using cgroups"));
+    }
+    let pids = cgroup.pids()?;
     print(if json { to_json(&pids) } else { filter(&ps(args)?, &pids)? }.as_bytes())?;
     Ok(0)
 }

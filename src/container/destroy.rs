@@ -37,9 +37,7 @@ impl Container {
         // With an own pid namespace the kernel kills the others when init dies. A process of an unfinished
         // create may not be known by its pid yet.
         if !self.record.own_pid_namespace || self.record.phase == Phase::Creating {
-            let cgroup = self.cgroup();
-            cgroup.kill_all(libc::SIGKILL)?;
-            cgroup.wait_empty(DEADLINE)?;
+            self.kill_cgroup()?;
         }
         let Some(pidfd) = init else { return Ok(()) };
         if wait_exit(pidfd.as_fd(), PROMPT)? {
@@ -52,13 +50,28 @@ impl Container {
         Err(Error::new(Kind::State, "container init still running"))
     }
 
+    fn kill_cgroup(&self) -> Result<()> {
+        let cgroup = self.cgroup();
+        if cgroup.is_none() {
+            return Ok(());
+        }
+        cgroup.kill_all(libc::SIGKILL)?;
+        if cgroup.wait_empty(DEADLINE)? {
+            return Ok(());
+        }
+        let pids: Vec<String> = cgroup.pids()?.iter().map(i32::to_string).collect();
+        let message = format!("container processes still running after SIGKILL: {}", pids.join(", "));
+        Err(Error::new(Kind::State, message))
+    }
+
     /// A process that the v1 freezer holds does not even take a SIGKILL (Linux cgroup-v1/freezer-subsystem).
     ///
     /// # Errors
     /// The freezer cannot be read or written.
     pub fn thaw_to_die(&self) -> Result<()> {
         let cgroup = self.cgroup();
-        if cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
+        // cgroup2's freezer lets them die (cgroup-v2.rst, "cgroup.freeze").
+        if cgroup.unified().is_none() && cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
     }
 }
 
