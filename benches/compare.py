@@ -43,13 +43,14 @@ def measure(options):
     def inside():
         runtimes = make_runtimes(options)
         mounts = HOST_MOUNTS if 'mounts' in options.cmd else 0
-        with Harness(options.bundle, options.rootfs, options.set, mounts, options.timeout, options.pause) as h:
+        with Harness(options.bundle, options.rootfs, options.set, mounts, options.timeout, options.pause,
+                     not options.hybrid) as h:
             usable = [r for r in runtimes if h.usable(r)]
             if not options.only_timings:
                 count_all(h, usable, options.floor)
             for command in options.cmd:
                 timed(h, usable, command, options.rounds)
-            return {'hidden': h.hidden, 'runtimes': [[r.samples, r.notes] for r in runtimes]}
+            return {'hidden': h.hidden, 'runtimes': [[r.samples, r.remarks()] for r in runtimes]}
 
     measured = isolated(inside)
     runtimes = make_runtimes(options)
@@ -130,6 +131,7 @@ def parse_arguments():
     p.add_argument('--timeout', type=float, default=20, help='seconds after which a command is killed')
     p.add_argument('--only-timings', action='store_true', help='leave out what is counted')
     p.add_argument('--set', action='append', default=[], metavar='KEY=JSON', help='change config.json (dotted key)')
+    p.add_argument('--hybrid', action='store_true', help='do not hide cgroup2 on a hybrid host (crun then refuses)')
     p.add_argument('--details', action='store_true', help='also print least, median, p90 of every metric')
     p.add_argument('--json', metavar='FILE')
     options = p.parse_args()

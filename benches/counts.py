@@ -96,4 +96,4 @@ def count_all(h, runtimes, helper, repeats=3):
             try:
                 step(h, runtime)
             except (Fail, OSError) as problem:
-                runtime.note(f'counting failed: {problem}')
+                runtime.failed('counting', problem)

@@ -52,6 +52,7 @@ class Runtime:
         self.settings = []      # changes of config.json that this one needs, as KEY=JSON
         self.samples = {}
         self.notes = []
+        self.failures = {}
 
     def add(self, metric, value):
         self.samples.setdefault(metric, []).append(value)
@@ -68,6 +69,13 @@ class Runtime:
         if text not in self.notes:
             self.notes.append(text)
 
+    def failed(self, what, problem):
+        """Count a failure; the first one of its kind keeps its text."""
+        self.failures.setdefault(what, [0, str(problem)])[0] += 1
+
+    def remarks(self):
+        return self.notes + [f'{what} failed {n} times, first: {text}' for what, (n, text) in self.failures.items()]
+
     def version(self):
         if self.floor is not None:
             return 'bare C, only what the kernel must do'
@@ -78,7 +86,7 @@ class Runtime:
 class Harness:
     """The isolated place. Use with `with`; everything in it is gone at the end."""
 
-    def __init__(self, bundle, rootfs, settings=(), host_mounts=0, timeout=20, pause=50):
+    def __init__(self, bundle, rootfs, settings=(), host_mounts=0, timeout=20, pause=50, hide_unified=True):
         self.base = f'/run/davit-bench-{os.getpid()}'
         self.env = {'PATH': os.environ.get('PATH', '/usr/sbin:/usr/bin:/sbin:/bin'), 'HOME': '/root'}
         self.settings, self.host_mounts, self.timeout, self.pause = list(settings), host_mounts, timeout, pause
@@ -86,7 +94,7 @@ class Harness:
             self.spec = json.load(f)
         self.spec['root']['path'] = os.path.abspath(rootfs)
         self.null = os.open('/dev/null', os.O_RDWR | os.O_CLOEXEC)
-        self.hidden = False
+        self.hidden = hide_unified and os.path.ismount(UNIFIED)
         self.serial = 0
         self.plain_namespace = self.loaded_namespace = None
 
@@ -95,12 +103,11 @@ class Harness:
         mount(None, '/', None, MS_REC | MS_PRIVATE)
         os.makedirs(self.base, exist_ok=True)
         mount('tmpfs', self.base, 'tmpfs', 0, 'mode=0755')
-        if os.path.ismount(UNIFIED):
+        if self.hidden:
             # crun refuses hybrid hosts whose cgroup2 has controllers: let this one look like plain v1 to all alike.
             # The tmpfs takes the files that crun still makes there, following the `0::` line of /proc/self/cgroup.
             libc('umount2', UNIFIED.encode(), MNT_DETACH)
             mount('tmpfs', UNIFIED, 'tmpfs', 0, 'mode=0755')
-            self.hidden = True
         if self.host_mounts:
             self.make_loaded_namespace()
         libc('prctl', PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
@@ -231,6 +238,7 @@ class Harness:
 
     def usable(self, runtime):
         """Try one run. Older crun refuses newer versions of the specification: it gets an older number."""
+        reason = ''
         for setting in (None, 'ociVersion="1.0.2"'):
             if setting:
                 runtime.settings.append(setting)
@@ -242,9 +250,10 @@ class Harness:
                 return True
             except (Fail, OSError) as problem:
                 self.force_delete(runtime, container)
-                if 'version' not in str(problem):
+                reason = str(problem)
+                if 'version' not in reason:
                     break
-        runtime.note(f'left out: {problem}')
+        runtime.note(f'left out: {reason}')
         return False
 
 

@@ -94,7 +94,7 @@ def timed(h, runtimes, command, rounds):
             try:
                 sampler(h, runtime)
             except (Fail, OSError) as problem:
-                runtime.note(f'{command} failed: {problem}')
+                runtime.failed(command, problem)
             if number < 0:
                 for metric in runtime.samples:
                     del runtime.samples[metric][before.get(metric, 0):]
