@@ -5,6 +5,7 @@ The harness is a child subreaper, as a containerd shim is: it reaps the containe
 Every process is started with posix_spawn and reaped with wait4, whose usage covers what it waited for in turn.
 """
 import ctypes
+import glob
 import json
 import os
 import re
@@ -97,6 +98,8 @@ class Harness:
         self.hidden = hide_unified and os.path.ismount(UNIFIED)
         self.serial = 0
         self.plain_namespace = self.loaded_namespace = None
+        self.before = []
+        self.before = self.parents_made()
 
     def __enter__(self):
         libc('unshare', CLONE_NEWNS)
@@ -115,8 +118,21 @@ class Harness:
 
     def __exit__(self, *_):
         os.chdir('/')
+        for folder in self.parents_made():
+            try:
+                os.rmdir(folder)
+            except OSError:
+                pass    # someone else's container is in it
         LIBC.umount2(self.base.encode(), MNT_DETACH)
         shutil.rmtree(self.base, ignore_errors=True)
+
+    def parents_made(self):
+        """The cgroups above the containers' own that were not there before; runtimes leave them."""
+        parent = os.path.dirname(self.spec.get('linux', {}).get('cgroupsPath', '')).strip('/')
+        if not parent:
+            return []
+        roots = ['/sys/fs/cgroup', *glob.glob('/sys/fs/cgroup/*/')]
+        return [d for d in (os.path.join(root, parent) for root in roots) if os.path.isdir(d) and d not in self.before]
 
     def make_loaded_namespace(self):
         """A second mount namespace: a copy of the first and `host_mounts` more, as on a host with many containers."""
