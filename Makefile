@@ -1,0 +1,57 @@
+# make demo and make test need nothing but a Debian machine with Rust: what is missing is installed (as root).
+# Every target is one script or one cargo command; `make help` lists them.
+
+PREFIX  ?= /usr/local
+DESTDIR ?=
+ROUNDS  ?= 60
+# The runtime that demo and bench use; another one's path may be given (DAVIT=/usr/sbin/runc make demo).
+DAVIT   ?= target/release/davit
+
+.PHONY: all help demo test test-vm bench lint deps musl gnu install uninstall clean
+
+all: ## the release binary, target/release/davit: static, with musl where Rust has that target, else with glibc
+	@scripts/build auto
+
+musl: ## the same, with musl or not at all (the fastest start; docs/building.md)
+	@scripts/build musl
+
+gnu: ## the same, with glibc
+	@scripts/build gnu
+
+demo: deps ## run a container, show what it sees, explain it, remove everything
+	@test "$(DAVIT)" != target/release/davit || scripts/build auto
+	@DAVIT="$(DAVIT)" scripts/demo
+
+test: deps ## unit and integration tests, with totals
+	@scripts/test
+
+test-vm: deps ## the same tests in a virtual machine with pure cgroup v2 and systemd (CGROUP=v1 or hybrid for others)
+	@scripts/test-vm
+
+bench: deps ## Davit, crun, runc and the kernel's floor side by side (ROUNDS=60 DAVIT= CRUN= RUNC= ARGS=--details)
+	@test "$(DAVIT)" != target/release/davit || scripts/build auto
+	@DAVIT="$(DAVIT)" CRUN="$(CRUN)" RUNC="$(RUNC)" scripts/bench --rounds $(ROUNDS) $(ARGS)
+
+lint: ## formatting, clippy, and cargo-deny where it is installed
+	cargo fmt --all -- --check
+	cargo clippy --locked --all-targets -- -D warnings
+	@if cargo deny --version >/dev/null 2>&1; then \
+		cargo deny --all-features check --hide-inclusion-graph licenses bans sources; \
+	else \
+		echo "lint: cargo-deny is not installed; deny.toml is not checked"; \
+	fi
+
+deps: ## install what building, demo, tests and bench need (root), or name it
+	@scripts/deps
+
+install: all ## into $(DESTDIR)$(PREFIX)/bin
+	install -D -m 0755 target/release/davit "$(DESTDIR)$(PREFIX)/bin/davit"
+
+uninstall:
+	rm -f "$(DESTDIR)$(PREFIX)/bin/davit"
+
+clean:
+	cargo clean
+
+help:
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{printf "%-12s %s\n", $$1, $$2}'
