@@ -85,7 +85,8 @@ impl Layout {
         let mut host = if read.len() < 4096 { parse(read, v2) } else { parse(&file::read(path)?, v2) };
         if let Layout::V1 { unified, .. } = &mut host.layout {
             // The kernel lists the tree also where this mount namespace does not have it.
-            *unified = unified.take().filter(|path| rustix::fs::statfs(path).is_ok_and(|found| is_cgroup2(&found)));
+            *unified =
+                unified.take().filter(|path| rustix::fs::statfs(path).is_ok_and(|found| is_cgroup2(&found)));
         }
         match &host.layout {
             Layout::V1 { hierarchies, unified: None } if hierarchies.is_empty() => {

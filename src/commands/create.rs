@@ -87,7 +87,8 @@ fn refuse_unsupported(args: &CreateArgs) -> Result<()> {
 
 /// Descriptors to pass on must be open; all others of the caller are the caller's own.
 fn check_preserved(count: u32) -> Result<()> {
-    let count = i32::try_from(count).map_err(|_| Error::new(Kind::Usage, "--preserve-fds: too large a number"))?;
+    let count =
+        i32::try_from(count).map_err(|_| Error::new(Kind::Usage, "--preserve-fds: too large a number"))?;
     for number in 3..3 + count {
         if fd::borrow_inherited(number).is_none() {
             let text = format!("--preserve-fds {count}: file descriptor {number} is not open");
@@ -239,7 +240,9 @@ fn unmake(plan: &Plan, container: Container, cgroup: &Cgroup, error: Error) -> E
 fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
     use rustix::fs::{CWD, Mode, OFlags};
     let doing = || format!("write pid file {}", path.display());
-    let name = path.file_name().ok_or_else(|| Error::new(Kind::Usage, format!("--pid-file {}: not a file name", path.display())))?;
+    let name = path
+        .file_name()
+        .ok_or_else(|| Error::new(Kind::Usage, format!("--pid-file {}: not a file name", path.display())))?;
     let mut hidden = std::ffi::OsString::from(".");
     hidden.push(name);
     let temporary = path.with_file_name(hidden);

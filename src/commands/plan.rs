@@ -20,9 +20,11 @@ pub fn run(global: &Global, args: &PlanArgs) -> Result<i32> {
     let steps = show::steps(&plan);
     let text = match args.format {
         PlanFormat::Text => show::to_text(&steps),
-        PlanFormat::Json => serde_json::to_string_pretty(&steps)
-            .map_err(|error| Error::new(Kind::System, error.to_string()))?
-            + "\n",
+        PlanFormat::Json => {
+            serde_json::to_string_pretty(&steps)
+                .map_err(|error| Error::new(Kind::System, error.to_string()))?
+                + "\n"
+        }
     };
     super::output::print(text.as_bytes())?;
     Ok(0)

@@ -13,7 +13,8 @@ use crate::process::{hooks, launch, wait};
 /// As `create`, and a failed poststart hook.
 pub fn run(global: &Global, args: &RunArgs, log: &Log) -> Result<i32> {
     if !(args.detach || args.no_subreaper) {
-        rustix::process::set_child_subreaper(Some(rustix::process::getpid())).context("become a subreaper")?;
+        rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
+            .context("become a subreaper")?;
     }
     let signals = if args.detach { None } else { Some(wait::catch_signals()?) };
     let made = make(global, &args.create, log, Finish::Run)?;

@@ -137,13 +137,17 @@ fn read_small<'b>(path: &str, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
 mod tests {
     use super::*;
 
-    const LINE: &[u8] = b"7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3\n";
+    const LINE: &[u8] =
+        b"7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3 4 5 6 7 8 9 10 4097 12\n";
 
     /// [S6] The comm may hold `)` and blanks; the state is field 3, the start time field 22.
     #[test]
     fn stat_line_is_parsed_from_the_last_parenthesis() {
         let stat = ProcessStat::parse(LINE).expect("parses");
-        assert_eq!(stat, ProcessStat { comm: b"a) b (c)".to_vec(), state: b'S', start_time: 4242, ignored: 4097 });
+        assert_eq!(
+            stat,
+            ProcessStat { comm: b"a) b (c)".to_vec(), state: b'S', start_time: 4242, ignored: 4097 }
+        );
         assert_eq!(ProcessStat::parse(b"7 (a) S 1"), None);
         assert_eq!(ProcessStat::parse(b""), None);
     }

@@ -181,11 +181,16 @@ fn hooks(spec: &Spec) -> Result<Hooks> {
                 return Err(Error::config(&format!("{path}.path"), text));
             }
             if hook.timeout().is_some_and(|timeout| timeout <= 0) {
-                return Err(Error::config(&format!("{path}.timeout"), "hook timeout must be greater than zero"));
+                return Err(Error::config(
+                    &format!("{path}.timeout"),
+                    "hook timeout must be greater than zero",
+                ));
             }
         }
     }
-    for (kind, list) in [("createContainer", &hooks.create_container), ("startContainer", &hooks.start_container)] {
+    for (kind, list) in
+        [("createContainer", &hooks.create_container), ("startContainer", &hooks.start_container)]
+    {
         if !list.is_empty() {
             let text = "is not carried out by this version of davit; remove it";
             return Err(Error::config(&format!("hooks.{kind}"), text));

@@ -92,8 +92,12 @@ mod tests {
         let list: Vec<_> = types.iter().map(|name| serde_json::json!({ "type": name })).collect();
         let map = serde_json::json!([{"containerID": 0, "hostID": 1000, "size": 2}]);
         let plan = plan_of(serde_json::json!({"namespaces": list, "uidMappings": map, "gidMappings": map}));
-        let all = libc::CLONE_NEWNS | libc::CLONE_NEWPID | libc::CLONE_NEWNET | libc::CLONE_NEWIPC
-            | libc::CLONE_NEWUTS | libc::CLONE_NEWUSER;
+        let all = libc::CLONE_NEWNS
+            | libc::CLONE_NEWPID
+            | libc::CLONE_NEWNET
+            | libc::CLONE_NEWIPC
+            | libc::CLONE_NEWUTS
+            | libc::CLONE_NEWUSER;
         assert_eq!(plan.clone_flags, u64::from(all.unsigned_abs()) | CLONE_NEWTIME);
         assert!(plan.new_cgroup && plan.in_user_namespace());
         assert_eq!(plan.id_maps.unwrap().uid, "0 1000 2\n");

@@ -158,8 +158,9 @@ fn mask(set: Option<&Capabilities>) -> Result<u64> {
     for capability in set.into_iter().flatten() {
         // oci-spec's own name is without the CAP_ that caps wants.
         let name = format!("CAP_{capability}");
-        let known: caps::Capability =
-            name.parse().map_err(|_| Error::config("process.capabilities", format!("unknown capability {name}")))?;
+        let known: caps::Capability = name
+            .parse()
+            .map_err(|_| Error::config("process.capabilities", format!("unknown capability {name}")))?;
         bits |= known.bitmask();
     }
     Ok(bits)
@@ -215,7 +216,8 @@ mod tests {
     /// [P11] [P12] [Z9]
     #[test]
     fn capabilities_are_masks_and_nothing_is_added() {
-        let sets = serde_json::json!({"bounding": ["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"], "ambient": ["CAP_KILL"]});
+        let sets =
+            serde_json::json!({"bounding": ["CAP_CHOWN", "CAP_CHECKPOINT_RESTORE"], "ambient": ["CAP_KILL"]});
         let (plan, warnings) = plan_of(serde_json::json!({ "capabilities": sets }));
         assert_eq!(plan.capabilities.bounding, 1 | 1 << 40);
         assert_eq!(plan.capabilities.inheritable, 0);

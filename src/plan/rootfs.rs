@@ -33,7 +33,8 @@ pub struct Place<'a> {
 pub fn plan(spec: &Spec, place: &Place<'_>) -> Result<RootfsPlan> {
     let Some(root) = spec.root() else { return Ok(RootfsPlan::default()) };
     let linux = spec.linux().as_ref();
-    let given = linux.and_then(|linux| linux.rootfs_propagation().as_deref()).filter(|value| !value.is_empty());
+    let given =
+        linux.and_then(|linux| linux.rootfs_propagation().as_deref()).filter(|value| !value.is_empty());
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let own_cgroup = crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Cgroup);
     let own_dev = !mounts.iter().any(|mount| is_dev_bind(mount));
@@ -65,8 +66,9 @@ fn mount_op(mount: &Mount, place: &Place<'_>, own_cgroup: bool) -> Result<MountO
     let options = parse(mount);
     let target = normalize(mount.destination());
     let fstype = mount.typ().as_deref().unwrap_or_default();
-    let readonly_later =
-        !options.is_bind() && fstype == "tmpfs" && options.flags & (libc::MS_RDONLY | libc::MS_REMOUNT) == libc::MS_RDONLY;
+    let readonly_later = !options.is_bind()
+        && fstype == "tmpfs"
+        && options.flags & (libc::MS_RDONLY | libc::MS_REMOUNT) == libc::MS_RDONLY;
     let action = if options.is_bind() {
         bind(mount, place.bundle, &options, &target)?
     } else if options.flags & libc::MS_REMOUNT != 0 {
@@ -100,7 +102,8 @@ fn bind(mount: &Mount, bundle: &Path, options: &MountOptions, target: &str) -> R
 }
 
 fn fresh(mount: &Mount, options: &MountOptions, fstype: &str, readonly_later: bool) -> Result<MountAction> {
-    let source = mount.source().as_ref().map_or(fstype.as_bytes(), |source| source.as_os_str().as_encoded_bytes());
+    let source =
+        mount.source().as_ref().map_or(fstype.as_bytes(), |source| source.as_os_str().as_encoded_bytes());
     let flags = if readonly_later { options.flags & !libc::MS_RDONLY } else { options.flags };
     Ok(MountAction::Fresh {
         fstype: cstring(fstype)?,
@@ -116,7 +119,9 @@ fn cgroup(options: &MountOptions, fstype: &str, place: &Place<'_>, own_cgroup: b
     let own = |controllers: &str| -> Result<Option<CString>> {
         let found = place.cgroup.directories.iter().find(|directory| directory.controllers == controllers);
         match found {
-            Some(directory) if !own_cgroup => cstring(directory.path.as_os_str().as_encoded_bytes()).map(Some),
+            Some(directory) if !own_cgroup => {
+                cstring(directory.path.as_os_str().as_encoded_bytes()).map(Some)
+            }
             _ => Ok(None),
         }
     };
@@ -171,7 +176,11 @@ fn device_node(device: &LinuxDevice, index: usize) -> Result<DeviceNode> {
     Ok(DeviceNode {
         path: cstring(normalize(device.path()))?,
         mode: kind | (device.file_mode().unwrap_or(0o666) & 0o7777),
-        device: if kind == libc::S_IFIFO { 0 } else { rustix::fs::makedev(number(device.major()), number(device.minor())) },
+        device: if kind == libc::S_IFIFO {
+            0
+        } else {
+            rustix::fs::makedev(number(device.major()), number(device.minor()))
+        },
         uid: device.uid().unwrap_or(0),
         gid: device.gid().unwrap_or(0),
         index: Some(index),

@@ -45,7 +45,12 @@ pub fn steps(plan: &Plan) -> Vec<Shown> {
     tree(&plan.rootfs, &mut list);
     hooks(plan, &mut list);
     for sysctl in &plan.sysctl {
-        list.add("init", "set kernel parameter", format!("{} = {}", sysctl.key, sysctl.value), "linux.sysctl");
+        list.add(
+            "init",
+            "set kernel parameter",
+            format!("{} = {}", sysctl.key, sysctl.value),
+            "linux.sysctl",
+        );
     }
     process(&plan.process, &mut list);
     if let Some(filter) = &plan.seccomp {
@@ -87,7 +92,8 @@ fn namespaces(plan: &NamespacePlan, list: &mut List) {
         (libc::CLONE_NEWUTS, "uts"),
         (0x80, "time"),
     ];
-    let mut made: Vec<_> = names.iter().filter(|(flag, _)| plan.makes(*flag)).map(|(_, name)| *name).collect();
+    let mut made: Vec<_> =
+        names.iter().filter(|(flag, _)| plan.makes(*flag)).map(|(_, name)| *name).collect();
     if plan.new_cgroup {
         made.push("cgroup");
     }
@@ -121,7 +127,12 @@ fn tree(plan: &RootfsPlan, list: &mut List) {
         list.add("init", "make device", detail, path);
     }
     for hidden in &plan.masked {
-        list.add("init", "mask", format!("/{}", text(&hidden.path)), format!("linux.maskedPaths[{}]", hidden.index));
+        list.add(
+            "init",
+            "mask",
+            format!("/{}", text(&hidden.path)),
+            format!("linux.maskedPaths[{}]", hidden.index),
+        );
     }
     for hidden in &plan.readonly_paths {
         let path = format!("linux.readonlyPaths[{}]", hidden.index);
@@ -147,7 +158,10 @@ fn mount(op: &MountOp) -> (&'static str, String) {
         }
         MountAction::Bind { source, recursive, attributes, .. } => {
             let how = if *recursive { "recursively " } else { "" };
-            ("bind", format!("{how}from {} set {:#x} clear {:#x}", text(source), attributes.set, attributes.clear))
+            (
+                "bind",
+                format!("{how}from {} set {:#x} clear {:#x}", text(source), attributes.set, attributes.clear),
+            )
         }
         MountAction::CgroupV1 { hierarchies, flags: bits, .. } => {
             let names: Vec<_> = hierarchies.iter().map(|hierarchy| text(&hierarchy.name)).collect();
@@ -180,7 +194,8 @@ fn process(plan: &ProcessPlan, list: &mut List) {
         list.add("init", "set no_new_privs", "", "process.noNewPrivileges");
     }
     let groups: Vec<_> = plan.groups.iter().map(u32::to_string).collect();
-    let detail = format!("uid {} gid {} groups {} umask {:04o}", plan.uid, plan.gid, groups.join(","), plan.umask);
+    let detail =
+        format!("uid {} gid {} groups {} umask {:04o}", plan.uid, plan.gid, groups.join(","), plan.umask);
     list.add("init", "become", detail, "process.user");
     let sets = &plan.capabilities;
     let detail = format!(

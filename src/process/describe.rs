@@ -46,7 +46,8 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Wait => "waiting for the runtime".into(),
         Step::CgroupNamespace => "linux.namespaces: make a cgroup namespace".into(),
         Step::Mount | Step::ReadonlyMount => {
-            let target = plan.rootfs.mounts.get(index).map(|op| op.target.to_string_lossy()).unwrap_or_default();
+            let target =
+                plan.rootfs.mounts.get(index).map(|op| op.target.to_string_lossy()).unwrap_or_default();
             format!("mounts[{index}] (/{target})")
         }
         Step::Device => device(plan, index),
@@ -160,7 +161,9 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
         (Step::Join, _, Errno::INVAL) => Some("the path is not a namespace of this type"),
         (Step::Ids | Step::Groups, _, Errno::INVAL) => Some("the id is unmapped in the user namespace"),
         (Step::Rlimit, _, Errno::PERM) => Some("raising a hard limit takes CAP_SYS_RESOURCE"),
-        (Step::AppArmor, _, Errno::NOENT | Errno::INVAL) => Some("is AppArmor enabled and the profile loaded?"),
+        (Step::AppArmor, _, Errno::NOENT | Errno::INVAL) => {
+            Some("is AppArmor enabled and the profile loaded?")
+        }
         (Step::Selinux, _, Errno::INVAL) => Some("selinux is disabled or not supported"),
         (Step::Sysctl, _, Errno::NOENT) => Some("the kernel has no such parameter"),
         _ => None,
@@ -185,8 +188,12 @@ fn program_missing(plan: &Plan, action: Action, errno: Errno) -> Error {
 pub fn exec_failed(path: &str, errno: Errno) -> Error {
     let error = Error::new(Kind::System, format!("exec {path}: {}", errno_text(&errno.into())));
     match errno {
-        Errno::NOENT => error.hint("its interpreter is missing in the container: see after #! or run ldd on it"),
-        Errno::NOEXEC => error.hint("not a program, or one for another processor; a script needs #! in its first line"),
+        Errno::NOENT => {
+            error.hint("its interpreter is missing in the container: see after #! or run ldd on it")
+        }
+        Errno::NOEXEC => {
+            error.hint("not a program, or one for another processor; a script needs #! in its first line")
+        }
         Errno::ACCESS => error.hint("is it on a mount with noexec?"),
         _ => error,
     }

@@ -29,7 +29,12 @@ use crate::sys::procfs::Proc;
 ///
 /// # Errors
 /// What failed, in the parent or in init, as one sentence.
-pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, start: Option<OwnedFd>) -> Result<Child> {
+pub fn launch(
+    plan: &Plan,
+    container: &mut Container,
+    cgroup: &Cgroup,
+    start: Option<OwnedFd>,
+) -> Result<Child> {
     let progress = Progress::new().context("share a page with init")?;
     let (parent_end, child_end) = channel::pair().context("make the channel to init")?;
     let open = |join: &Join| open_namespace(join);
@@ -59,8 +64,9 @@ pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, start: Op
 
 fn open_namespace(join: &Join) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, &join.path, flags, Mode::empty())
-        .with_context(|| format!("linux.namespaces[{}].path: open {}", join.index, join.path.to_string_lossy()))
+    rustix::fs::openat(CWD, &join.path, flags, Mode::empty()).with_context(|| {
+        format!("linux.namespaces[{}].path: open {}", join.index, join.path.to_string_lossy())
+    })
 }
 
 fn guard(plan: &Plan) -> Result<Guard> {
@@ -72,7 +78,8 @@ fn guard(plan: &Plan) -> Result<Guard> {
 /// What init must not hand on. The kernel shows the first 31 signals here; nobody ignores real-time ones.
 fn ignored_signals() -> Result<u64> {
     let own = rustix::process::getpid().as_raw_nonzero().get();
-    let stat = ProcessStat::read(own)?.ok_or_else(|| Error::new(Kind::System, "/proc does not show this process"))?;
+    let stat = ProcessStat::read(own)?
+        .ok_or_else(|| Error::new(Kind::System, "/proc does not show this process"))?;
     Ok(u64::from(stat.ignored))
 }
 
@@ -120,8 +127,12 @@ fn clone_into_user_namespace(plan: &Plan, cgroup: &Cgroup, init: &Init<'_>, user
     let middle = clone::clone3(0, None, false, || {
         init.progress.at(Step::Join, user.index);
         let result = clone::setns(file.as_fd(), libc::CLONE_NEWUSER)
-            .and_then(|()| pid_file.as_ref().map_or(Ok(()), |file| clone::setns(file.as_fd(), libc::CLONE_NEWPID)))
-            .and_then(|()| clone::clone3(plan.namespaces.clone_flags, cgroup.clone_into_fd(), true, || init.run()));
+            .and_then(|()| {
+                pid_file.as_ref().map_or(Ok(()), |file| clone::setns(file.as_fd(), libc::CLONE_NEWPID))
+            })
+            .and_then(|()| {
+                clone::clone3(plan.namespaces.clone_flags, cgroup.clone_into_fd(), true, || init.run())
+            });
         match result {
             Ok(child) => {
                 pid.set(child.pid.unsigned_abs());

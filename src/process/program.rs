@@ -30,7 +30,9 @@ pub fn look_up(process: &ProcessPlan, guard: Guard) -> Result<Program<'_>, Fault
     for candidate in &process.candidates {
         match examine(candidate, guard) {
             Ok(()) => return Ok(Program { path: candidate }),
-            Err(fault) if matches!(fault.action, Action::OwnBinary | Action::Unreadable) || !process.bare => return Err(fault),
+            Err(fault) if matches!(fault.action, Action::OwnBinary | Action::Unreadable) || !process.bare => {
+                return Err(fault);
+            }
             // A file that is there but may not be executed is a better reason than a missing one.
             Err(fault) if fault.errno == Errno::ACCESS => worst = fault,
             Err(_) => {}
@@ -197,7 +199,8 @@ pub fn adopt_streams(uid: u32) -> Result<(), Fault> {
     for number in 0..3 {
         let Some(stream) = fd::borrow_inherited(number) else { continue };
         let stat = rustix::fs::fstat(stream)?;
-        if FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == rustix::fs::makedev(1, 3) {
+        if FileType::from_raw_mode(stat.st_mode).is_char_device() && stat.st_rdev == rustix::fs::makedev(1, 3)
+        {
             reopen_null(number)?;
         } else if stat.st_uid != uid {
             let uid = rustix::fs::Uid::from_raw(uid);

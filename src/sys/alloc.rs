@@ -60,7 +60,9 @@ impl Heap {
     fn release(&self) {
         self.with(|state| {
             // SAFETY: the range is our own private mapping; the caller vouches that nobody reads it again.
-            unsafe { libc::madvise(state.start as *mut libc::c_void, state.next - state.start, libc::MADV_DONTNEED) };
+            unsafe {
+                libc::madvise(state.start as *mut libc::c_void, state.next - state.start, libc::MADV_DONTNEED)
+            };
         });
     }
 }
