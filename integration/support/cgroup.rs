@@ -1,0 +1,70 @@
+//! Where a container's cgroup is on this host, v1, hybrid or v2.
+
+use std::path::{Path, PathBuf};
+
+/// True on a host with nothing but cgroup v2.
+pub fn unified() -> bool {
+    Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
+}
+
+/// The mount points of every hierarchy.
+pub fn hierarchies() -> Vec<PathBuf> {
+    if unified() {
+        return vec![PathBuf::from("/sys/fs/cgroup")];
+    }
+    super::host::list("/sys/fs/cgroup").iter().map(|name| Path::new("/sys/fs/cgroup").join(name)).collect()
+}
+
+/// The directories of that name that exist.
+pub fn dirs(cgroup: &str) -> Vec<PathBuf> {
+    let path = cgroup.trim_start_matches('/');
+    hierarchies().iter().map(|mount| mount.join(path)).filter(|dir| dir.exists()).collect()
+}
+
+/// The cgroup's directory for a controller.
+pub fn dir(cgroup: &str, controller: &str) -> PathBuf {
+    let mount = Path::new("/sys/fs/cgroup");
+    let mount = if unified() { mount.to_path_buf() } else { mount.join(controller) };
+    mount.join(cgroup.trim_start_matches('/'))
+}
+
+/// The content of a controller's file: its v1 name, or the v2 one on such a host.
+#[track_caller]
+pub fn read(cgroup: &str, v1: &str, v2: &str) -> String {
+    let file = if unified() { v2 } else { v1 };
+    let controller = v1.split('.').next().unwrap();
+    let path = dir(cgroup, controller).join(file);
+    let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    text.trim_end().to_string()
+}
+
+/// The processes in the cgroup (not below it), by the pids or the unified hierarchy.
+pub fn pids(cgroup: &str) -> Vec<i32> {
+    let text = std::fs::read_to_string(dir(cgroup, "pids").join("cgroup.procs")).unwrap_or_default();
+    text.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+/// Removes the cgroup with all below it wherever it exists, killing what is in it.
+pub fn destroy(cgroup: &str) {
+    for dir in dirs(cgroup) {
+        let _ = std::fs::write(dir.join("freezer.state"), "THAWED");
+        let _ = std::fs::write(dir.join("cgroup.freeze"), "0");
+        remove_tree(&dir);
+    }
+}
+
+fn remove_tree(dir: &Path) {
+    for name in super::host::list(dir) {
+        if dir.join(&name).is_dir() {
+            remove_tree(&dir.join(&name));
+        }
+    }
+    let gone = |dir: &Path| {
+        let procs = std::fs::read_to_string(dir.join("cgroup.procs")).unwrap_or_default();
+        for pid in procs.lines().filter_map(|line| rustix::process::Pid::from_raw(line.parse().ok()?)) {
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::KILL);
+        }
+        std::fs::remove_dir(dir).is_ok() || !dir.exists()
+    };
+    super::host::until(std::time::Duration::from_secs(2), || gone(dir));
+}

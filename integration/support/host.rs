@@ -1,0 +1,146 @@
+//! What the tests look at and keep clean on the host: children, processes, mounts.
+
+use rustix::process::{Pid, WaitOptions, set_child_subreaper, waitpid};
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, MutexGuard, Once};
+use std::time::{Duration, Instant};
+
+/// Children that a test waits for itself. All others came as orphans and are reaped by [`reap`].
+static OWN: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+
+fn own() -> MutexGuard<'static, BTreeSet<i32>> {
+    OWN.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+/// A number that no other call in this process got.
+pub fn unique() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    NEXT.fetch_add(1, Ordering::Relaxed)
+}
+
+/// Makes this process the one that orphans come to, as containerd's shim and conmon are.
+pub fn become_subreaper() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| set_child_subreaper(Some(rustix::process::getpid())).unwrap());
+}
+
+/// Starts a child that [`wait`] is called for later.
+pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
+    let mut own = own();
+    let child = command.spawn()?;
+    own.insert(i32::try_from(child.id()).unwrap());
+    Ok(child)
+}
+
+/// Waits for a child of [`spawn`].
+pub fn wait(child: &mut Child) -> ExitStatus {
+    let status = child.wait().unwrap();
+    own().remove(&i32::try_from(child.id()).unwrap());
+    status
+}
+
+/// A child of [`spawn`] that was waited for by other means.
+pub fn forget(pid: i32) {
+    own().remove(&pid);
+}
+
+/// Reaps the orphans that have ended.
+pub fn reap() {
+    let own = own();
+    for task in list("/proc/self/task") {
+        let path = format!("/proc/self/task/{task}/children");
+        let children = std::fs::read_to_string(path).unwrap_or_default();
+        for pid in children.split_whitespace().filter_map(|pid| pid.parse::<i32>().ok()) {
+            if !own.contains(&pid) && process_state(pid) == Some('Z') {
+                let _ = waitpid(Pid::from_raw(pid), WaitOptions::NOHANG);
+            }
+        }
+    }
+}
+
+/// The names in a directory; none if it is not there.
+pub fn list(dir: impl AsRef<Path>) -> Vec<String> {
+    let entries = std::fs::read_dir(dir).into_iter().flatten().flatten();
+    entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
+}
+
+/// Field `number` (counted from 1, as in proc(5)) of `/proc/PID/stat`, from the third on.
+pub fn stat_field(pid: i32, number: usize) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let (_, rest) = stat.rsplit_once(") ")?;
+    rest.split_whitespace().nth(number - 3).map(str::to_string)
+}
+
+/// The state letter of a process.
+pub fn process_state(pid: i32) -> Option<char> {
+    stat_field(pid, 3)?.chars().next()
+}
+
+/// True while the process exists and is not a zombie.
+pub fn alive(pid: i32) -> bool {
+    process_state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// A line `NAME:\tVALUE` of `/proc/PID/status`.
+pub fn status_line(pid: i32, name: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    field(&text, name)
+}
+
+/// The value of the line `NAME:\tVALUE` in a text like `/proc/PID/status`.
+#[track_caller]
+pub fn field(text: &str, name: &str) -> String {
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+    line.unwrap_or_else(|| panic!("no {name} in:\n{text}")).trim().to_string()
+}
+
+/// The processes that are in the cgroup or that were started with a path in the directory, zombies too.
+pub fn processes(cgroup: &str, dir: &Path) -> Vec<String> {
+    let dir = dir.to_string_lossy();
+    let mut found = vec![];
+    for pid in list("/proc").iter().filter_map(|name| name.parse::<u32>().ok()) {
+        let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        let in_group = groups.lines().any(|line| {
+            line.split_once(cgroup).is_some_and(|(_, rest)| {
+                rest.is_empty() || rest.starts_with('/') || rest.starts_with(" (deleted)")
+            })
+        });
+        let command = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        if in_group || String::from_utf8_lossy(&command).contains(&*dir) {
+            let comm = std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            found.push(format!("{pid} ({})", comm.trim()));
+        }
+    }
+    found
+}
+
+/// The lines of the host's mountinfo that name a path in the directory.
+pub fn mounts(dir: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let dir = dir.to_string_lossy();
+    text.lines().filter(|line| line.contains(&*dir)).map(str::to_string).collect()
+}
+
+/// Polls until the condition holds, reaping orphans meanwhile; false after the time.
+pub fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
+    let start = Instant::now();
+    loop {
+        reap();
+        if condition() {
+            return true;
+        }
+        if start.elapsed() > limit {
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// As [`until`], with 5 seconds, after which the test fails.
+#[track_caller]
+pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
+    assert!(until(Duration::from_secs(5), condition), "not within 5 s: {what}");
+}
