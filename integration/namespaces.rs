@@ -1,1 +1,304 @@
-//! x
+//! Namespaces: made, shared, joined by path; user mappings; time offsets.
+
+use crate::support::*;
+use std::os::unix::fs::MetadataExt;
+
+const KINDS: [(&str, &str); 6] = [
+    ("pid", "pid"),
+    ("network", "net"),
+    ("mount", "mnt"),
+    ("ipc", "ipc"),
+    ("uts", "uts"),
+    ("cgroup", "cgroup"),
+];
+
+fn ns(pid: i32, file: &str) -> u64 {
+    let path = format!("/proc/{pid}/ns/{file}");
+    std::fs::metadata(&path).unwrap_or_else(|error| panic!("{path}: {error}")).ino()
+}
+
+/// [N1] each type in the configuration is a new one.
+#[test]
+fn each_is_new() {
+    let mut t = Test::new();
+    t.config.namespace("cgroup");
+    t.sh("sleep 30");
+    t.detach();
+    let (pid, me) = (t.pid(), std::process::id().cast_signed());
+    for (_, file) in KINDS {
+        assert_ne!(ns(pid, file), ns(me, file), "{file}");
+    }
+    assert_eq!(ns(pid, "user"), ns(me, "user"));
+}
+
+/// [N4] [N17] a type that is absent is the runtime's own.
+#[test]
+fn absent_is_shared() {
+    for (kind, file) in KINDS.into_iter().filter(|(kind, _)| *kind != "mount") {
+        let mut t = Test::new();
+        t.config.leave(kind);
+        t.config.remove("hostname");
+        if kind == "ipc" {
+            t.config.unmount("/dev/mqueue");
+        }
+        t.sh("sleep 30");
+        t.detach();
+        assert_eq!(ns(t.pid(), file), ns(std::process::id().cast_signed(), file), "{kind}");
+    }
+}
+
+/// [N5] [N6] every type joined by path at once.
+#[test]
+fn joined_by_path() {
+    let mut a = Test::new();
+    a.sh("sleep 30");
+    a.config.namespace("cgroup").set("hostname", "first");
+    a.detach();
+    let mut b = a.sibling();
+    let pid = a.pid();
+    for (kind, file) in KINDS.into_iter().filter(|(kind, _)| *kind != "mount") {
+        b.config.join(kind, &format!("/proc/{pid}/ns/{file}"));
+    }
+    b.config.remove("hostname");
+    b.sh("hostname; sleep 30");
+    b.detach();
+    for (kind, file) in KINDS {
+        assert_eq!(ns(b.pid(), file) == ns(pid, file), kind != "mount", "{kind}");
+    }
+}
+
+/// [N5] a bind-mounted namespace file.
+#[test]
+fn joined_by_a_bound_file() {
+    let mut a = Test::new();
+    a.sh("sleep 30");
+    a.detach();
+    let file = a.dir.join("netns");
+    std::fs::write(&file, "").unwrap();
+    rustix::mount::mount_bind(format!("/proc/{}/ns/net", a.pid()), &file).unwrap();
+    let mut b = a.sibling();
+    b.config.join("network", file.to_str().unwrap());
+    b.sh("sleep 30");
+    b.detach();
+    let same = ns(b.pid(), "net") == ns(a.pid(), "net");
+    rustix::mount::unmount(&file, rustix::mount::UnmountFlags::DETACH).unwrap();
+    assert!(same);
+}
+
+/// [N5] a path that is not there, that is of another type, that is no namespace, that is relative.
+#[test]
+fn bad_paths() {
+    for path in ["/proc/self/ns/uts", "/nothere", "/etc/passwd", "relative"] {
+        let mut t = Test::new();
+        t.config.join("network", path);
+        t.sh("true");
+        let output = t.create().code(1);
+        if davit_only() {
+            output.says(path);
+            output.fails(1, "network");
+        }
+        t.assert_clean();
+    }
+}
+
+/// [N7] a container in another's pid namespace is a process like others there.
+#[test]
+fn pid_namespace_of_another() {
+    let mut a = Test::new();
+    a.sh("sleep 30");
+    a.detach();
+    let mut b = a.sibling();
+    b.config.join("pid", &format!("/proc/{}/ns/pid", a.pid()));
+    b.sh("echo $$; cat /proc/1/cmdline | tr '\\0' ' '");
+    let out = b.run().ok();
+    let (own, first) = out.split_once('\n').unwrap();
+    assert_ne!(own, "1");
+    assert!(first.contains("sleep 30"), "{first}");
+    assert_eq!(a.status(), "running", "the end of b is not the end of a");
+}
+
+/// [N1] pid 1 in its own pid namespace, and nothing else to see.
+#[test]
+fn pid_one() {
+    let mut t = Test::new();
+    t.args(&["/bin/sh", "-c", "echo $$; ls -d /proc/[0-9]* | wc -l; true"]);
+    let out = t.run().ok();
+    let mut lines = out.lines();
+    assert_eq!(lines.next(), Some("1"));
+    assert!(lines.next().unwrap().trim().parse::<u32>().unwrap() <= 3, "{out}");
+}
+
+/// [R14] lo is up in a new network namespace.
+#[test]
+fn loopback_is_up() {
+    let mut t = Test::new();
+    let out = t.out("ip addr show lo");
+    assert!(out.contains("UP") && out.contains("127.0.0.1/8"), "{out}");
+    assert_eq!(t.out("ls /sys/class/net"), "lo");
+}
+
+/// [N14] in a cgroup namespace the container sees itself at the root.
+#[test]
+fn cgroup_namespace_root() {
+    let mut t = Test::new();
+    t.config.namespace("cgroup");
+    let out = t.out("cat /proc/self/cgroup");
+    assert!(out.lines().all(|line| line.ends_with(":/")), "{out}");
+}
+
+/// [N10] [N8] a user namespace with mappings: the ids inside, the ids outside, the mapping files.
+#[test]
+fn user_namespace() {
+    let mut t = Test::new();
+    t.config.user_namespace();
+    Cmd::new(&t.dir, ["chown", "-hR", "100000:100000", t.rootfs.to_str().unwrap()]).output().ok();
+    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.sh("id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '; touch /tmp/made; sleep 30");
+    let running = t.bundle_cmd("run", &[]).spawn();
+    host::wait_until("made", || t.rootfs.join("tmp/made").exists());
+    let pid = t.pid();
+    assert_eq!(host::status_line(pid, "Uid"), "100000\t100000\t100000\t100000");
+    assert_eq!(std::fs::metadata(t.rootfs.join("tmp/made")).unwrap().uid(), 100_000);
+    t.rt(&["kill", &t.id, "KILL"]).ok();
+    let output = running.wait().code(137);
+    assert_eq!(output.stdout, "0\n0\n 0 100000 65536\n 0 100000 65536\n");
+}
+
+/// [N10] [P7] another user in a user namespace, with groups.
+#[test]
+fn user_in_a_user_namespace() {
+    let mut t = Test::new();
+    t.config.user_namespace();
+    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.config.set("process.user", json!({ "uid": 5, "gid": 6, "additionalGids": [7, 8] }));
+    assert_eq!(t.out("id -u; id -G"), "5\n6 7 8");
+}
+
+/// [R7] [U9] devices in a user namespace are the host's, bound.
+#[test]
+fn devices_in_a_user_namespace() {
+    let mut t = Test::new();
+    t.config.user_namespace();
+    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let out =
+        t.out("echo x > /dev/null && head -c 4 /dev/zero | wc -c; stat -c %t:%T /dev/null /dev/urandom");
+    assert_eq!(out, "4\n1:3\n1:9");
+}
+
+/// [P7] an id that is not mapped is an error that says so.
+#[test]
+fn unmapped_user() {
+    let mut t = Test::new();
+    t.config.user_namespace();
+    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.config.set("process.user", json!({ "uid": 70_000, "gid": 0 }));
+    t.sh("true");
+    let output = t.run().code(1);
+    if davit_only() {
+        output.fails(1, "unmapped");
+    }
+    t.assert_clean();
+}
+
+/// [N8] a user namespace by path with equal mappings is joined, as containerd and CRI-O ask for it.
+#[test]
+fn user_namespace_by_path() {
+    only_davit!(); // runc from 1.2 on
+    let mut a = Test::new();
+    a.config.user_namespace();
+    std::fs::set_permissions(&a.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    a.sh("sleep 30");
+    a.detach();
+    let pid = a.pid();
+    let mut b = a.sibling();
+    std::fs::set_permissions(&b.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    b.config.join("user", &format!("/proc/{pid}/ns/user")).join("network", &format!("/proc/{pid}/ns/net"));
+    b.sh("id -u; cat /proc/self/uid_map | tr -s ' '");
+    assert_eq!(b.run().ok(), "0\n 0 100000 65536");
+    b.config.remove("linux.uidMappings").remove("linux.gidMappings");
+    assert_eq!(b.run().ok(), "0\n 0 100000 65536");
+    let other = json!([{ "containerID": 0, "hostID": 300_000, "size": 65_536 }]);
+    b.config.set("linux.uidMappings", other.clone()).set("linux.gidMappings", other);
+    b.run().fails(1, "linux.uidMappings");
+    b.assert_clean();
+}
+
+/// [N10] mappings of many lines.
+#[test]
+fn many_mappings() {
+    let mut t = Test::new();
+    t.config.namespace("user");
+    let map: Vec<Value> =
+        (0..300).map(|i| json!({ "containerID": i, "hostID": 100_000 + 2 * i, "size": 1 })).collect();
+    t.config.set("linux.uidMappings", map.clone()).set("linux.gidMappings", map);
+    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    assert_eq!(t.out("wc -l < /proc/self/uid_map; wc -l < /proc/self/gid_map"), "300\n300");
+}
+
+/// [N15] a time namespace with offsets for both clocks.
+#[test]
+fn time_namespace() {
+    only_davit!(); // runc from 1.2 on
+    let mut t = Test::new();
+    t.config.namespace("time");
+    t.config.set(
+        "linux.timeOffsets",
+        json!({ "monotonic": { "secs": 7200, "nanosecs": 500 }, "boottime": { "secs": 1_000_000 } }),
+    );
+    let out = t.out("cut -d. -f1 /proc/uptime; cat /proc/self/timens_offsets | tr -s ' '");
+    let mut lines = out.lines();
+    let uptime: u64 = lines.next().unwrap().parse().unwrap();
+    assert!(uptime >= 1_000_000, "{uptime}");
+    assert_eq!(lines.collect::<Vec<_>>(), ["monotonic 7200 500", "boottime 1000000 0"]);
+}
+
+/// [N15] a time namespace without offsets, as Docker writes it today, and joined by path.
+#[test]
+fn time_namespace_joined() {
+    only_davit!(); // runc from 1.2 on
+    let mut a = Test::new();
+    a.config.namespace("time");
+    a.sh("sleep 30");
+    a.detach();
+    let me = std::process::id().cast_signed();
+    assert_ne!(ns(a.pid(), "time"), ns(me, "time"));
+    let mut b = a.sibling();
+    b.config.join("time", &format!("/proc/{}/ns/time", a.pid()));
+    b.sh("sleep 30");
+    b.detach();
+    assert_eq!(ns(b.pid(), "time"), ns(a.pid(), "time"));
+}
+
+/// [N15] offsets need a new time namespace, and a clock that exists.
+#[test]
+fn bad_time_offsets() {
+    only_davit!();
+    let cases: [(&str, fn(&mut Config)); 3] = [
+        ("time", |c| drop(c.set("linux.timeOffsets", json!({ "monotonic": { "secs": 1 } })))),
+        ("bogus", |c| {
+            c.namespace("time").set("linux.timeOffsets", json!({ "bogus": { "secs": 1 } }));
+        }),
+        ("time", |c| {
+            c.join("time", "/proc/self/ns/time")
+                .set("linux.timeOffsets", json!({ "boottime": { "secs": 1 } }));
+        }),
+    ];
+    for (text, change) in cases {
+        let mut t = Test::new();
+        change(&mut t.config);
+        t.sh("true");
+        t.run().fails(1, text);
+        t.assert_clean();
+    }
+}
+
+/// [N1] the container's namespaces can be joined by /proc/PID/ns as soon as create has returned.
+#[test]
+fn namespaces_are_there_after_create() {
+    let mut t = Test::new();
+    t.config.set("hostname", "early");
+    t.create().ok();
+    let target = t.pid().to_string();
+    let output = Cmd::new(&t.dir, ["nsenter", "-t", &target, "-u", "-n", "hostname"]).output();
+    assert_eq!(output.ok(), "early");
+}

@@ -97,6 +97,12 @@ pub fn field(text: &str, name: &str) -> String {
     line.unwrap_or_else(|| panic!("no {name} in:\n{text}")).trim().to_string()
 }
 
+/// True when this process has the capability of that number.
+pub fn capable(capability: u32) -> bool {
+    let set = status_line(i32::try_from(std::process::id()).unwrap(), "CapEff");
+    u64::from_str_radix(&set, 16).unwrap() & (1 << capability) != 0
+}
+
 /// The processes that are in the cgroup or that were started with a path in the directory, zombies too.
 pub fn processes(cgroup: &str, dir: &Path) -> Vec<String> {
     let dir = dir.to_string_lossy();
