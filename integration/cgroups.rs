@@ -36,7 +36,9 @@ fn docker_limits() {
 #[test]
 fn limits_seen_inside() {
     let mut t = Test::docker();
-    let dir = |controller| if cgroup::unified() { "/sys/fs/cgroup".into() } else { format!("/sys/fs/cgroup/{controller}") };
+    let dir = |controller| {
+        if cgroup::unified() { "/sys/fs/cgroup".into() } else { format!("/sys/fs/cgroup/{controller}") }
+    };
     let memory = if cgroup::unified() { "memory.max" } else { "memory.limit_in_bytes" };
     let out = t.out(&format!("cat {}/{memory} {}/pids.max", dir("memory"), dir("pids")));
     assert_eq!(out, "536870912\n512");
@@ -94,7 +96,11 @@ fn bad_swap() {
 #[test]
 fn swappiness() {
     need!(!cgroup::unified(), "memory.swappiness is a v1 file");
-    shows(|c| drop(c.set("linux.resources.memory", json!({ "swappiness": 7 }))), ("memory.swappiness", "7"), ("", ""));
+    shows(
+        |c| drop(c.set("linux.resources.memory", json!({ "swappiness": 7 }))),
+        ("memory.swappiness", "7"),
+        ("", ""),
+    );
 }
 
 /// [Q6] the OOM killer switched off, a v1 file.
@@ -111,7 +117,10 @@ fn oom_killer_off() {
 #[test]
 fn old_memory_fields() {
     let mut t = Test::new();
-    t.config.set("linux.resources.memory", json!({ "kernel": 1_000_000, "kernelTCP": 1_000_000, "useHierarchy": true }));
+    t.config.set(
+        "linux.resources.memory",
+        json!({ "kernel": 1_000_000, "kernelTCP": 1_000_000, "useHierarchy": true }),
+    );
     t.create().code(0);
 }
 
@@ -157,14 +166,22 @@ fn cpuset() {
 /// [Q20] pids.limit: negative is no limit.
 #[test]
 fn pids_without_limit() {
-    shows(|c| drop(c.set("linux.resources.pids", json!({ "limit": -1 }))), ("pids.max", "max"), ("pids.max", "max"));
+    shows(
+        |c| drop(c.set("linux.resources.pids", json!({ "limit": -1 }))),
+        ("pids.max", "max"),
+        ("pids.max", "max"),
+    );
 }
 
 /// [Q20] pids.limit: 0 is a value and not `no limit`.
 #[test]
 fn pids_zero() {
     only_davit!(); // runc 1.1 takes it as unset
-    shows(|c| drop(c.set("linux.resources.pids", json!({ "limit": 0 }))), ("pids.max", "1"), ("pids.max", "1"));
+    shows(
+        |c| drop(c.set("linux.resources.pids", json!({ "limit": 0 }))),
+        ("pids.max", "1"),
+        ("pids.max", "1"),
+    );
 }
 
 /// [Q20] the pids limit bites.

@@ -101,7 +101,7 @@ fn masked_paths() {
             "/nothere",
             "/secret",
             "/secret-file",
-            "/proc/kcore",
+            "/proc/version",
             "/nothere/x"
         ]),
     );
@@ -168,6 +168,9 @@ fn rootfs_propagation() {
         ("rshared", "shared:"),
         ("unbindable", "unbindable"),
     ] {
+        if value == "unbindable" && !davit_only() {
+            continue; // runc 1.1 fails to bind the root that it made unbindable
+        }
         let mut t = Test::new();
         t.config.set("linux.rootfsPropagation", value);
         let out = t.out("cat /proc/self/mountinfo");
@@ -182,6 +185,7 @@ fn rootfs_propagation() {
 /// [R4] without a mount namespace: chroot only, and the host's mounts stay as they are.
 #[test]
 fn no_mount_namespace() {
+    only_davit!(); // runc 1.1 fails and leaves a mount on the host
     let mut t = Test::new();
     t.config
         .leave("mount")
@@ -192,9 +196,7 @@ fn no_mount_namespace() {
     t.sh("echo up; ls /");
     let output = t.run();
     let after = std::fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count();
-    // runc 1.1 needs the container's own /proc.
-    assert!(output.code == 0 || !davit_only(), "{output}");
-    assert!(output.code != 0 || output.stdout.starts_with("up\nbin"), "{output}");
+    assert!(output.ok().starts_with("up\nbin"));
     t.assert_clean();
     assert!(after <= before + 20, "mounts on the host: {before} → {after}");
 }

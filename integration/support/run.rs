@@ -127,6 +127,11 @@ impl Cmd {
         self
     }
 
+    /// The directory for its files.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// The words of the command line.
     pub fn into_args(self) -> Vec<OsString> {
         self.args

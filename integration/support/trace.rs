@@ -13,9 +13,10 @@ use std::process::{Command, Stdio};
 /// Gives the number of system calls seen. Children are not followed.
 pub fn kill_at(cmd: Cmd, at: usize) -> usize {
     // The shell waits for a line, so that nothing of the command has run when the tracer is in place.
+    let dir = cmd.dir().to_path_buf();
     let args = cmd.shell("read go; exec \"$@\" </dev/null >/dev/null 2>&1").into_args();
     let mut command = Command::new(&args[0]);
-    command.args(&args[1..]).stdin(Stdio::piped());
+    command.args(&args[1..]).stdin(Stdio::piped()).current_dir(dir);
     let mut child = host::spawn(&mut command).unwrap();
     let pid = Pid::from_raw(i32::try_from(child.id()).unwrap());
     ptrace::seize(pid, Options::PTRACE_O_TRACESYSGOOD | Options::PTRACE_O_TRACEEXEC).unwrap();
