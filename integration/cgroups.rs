@@ -4,7 +4,7 @@ use crate::support::*;
 
 /// The value of one limit after create, on v1 or v2.
 #[track_caller]
-fn shows(change: impl FnOnce(&mut Config), v1: (&str, &str), v2: (&str, &str)) {
+fn shows(change: impl FnOnce(&mut Config) -> &mut Config, v1: (&str, &str), v2: (&str, &str)) {
     let mut t = Test::new();
     change(&mut t.config);
     t.create().ok();
@@ -48,7 +48,7 @@ fn limits_seen_inside() {
 #[test]
 fn memory_reservation() {
     shows(
-        |c| drop(c.set("linux.resources.memory", json!({ "limit": 67_108_864, "reservation": 33_554_432 }))),
+        |c| c.set("linux.resources.memory", json!({ "limit": 67_108_864, "reservation": 33_554_432 })),
         ("memory.soft_limit_in_bytes", "33554432"),
         ("memory.low", "33554432"),
     );
@@ -58,7 +58,7 @@ fn memory_reservation() {
 #[test]
 fn memory_without_limit() {
     shows(
-        |c| drop(c.set("linux.resources.memory", json!({ "limit": -1 }))),
+        |c| c.set("linux.resources.memory", json!({ "limit": -1 })),
         ("memory.limit_in_bytes", "9223372036854771712"),
         ("memory.max", "max"),
     );
@@ -68,7 +68,7 @@ fn memory_without_limit() {
 #[test]
 fn swap_equal_to_limit() {
     shows(
-        |c| drop(c.set("linux.resources.memory", json!({ "limit": 67_108_864, "swap": 67_108_864 }))),
+        |c| c.set("linux.resources.memory", json!({ "limit": 67_108_864, "swap": 67_108_864 })),
         ("memory.memsw.limit_in_bytes", "67108864"),
         ("memory.swap.max", "0"),
     );
@@ -97,7 +97,7 @@ fn bad_swap() {
 fn swappiness() {
     need!(!cgroup::unified(), "memory.swappiness is a v1 file");
     shows(
-        |c| drop(c.set("linux.resources.memory", json!({ "swappiness": 7 }))),
+        |c| c.set("linux.resources.memory", json!({ "swappiness": 7 })),
         ("memory.swappiness", "7"),
         ("", ""),
     );
@@ -130,7 +130,7 @@ fn cpu_shares() {
     for (shares, weight) in [(2, "1"), (512, "59"), (1024, "100"), (262_144, "10000")] {
         let text = shares.to_string();
         shows(
-            |c| drop(c.set("linux.resources.cpu", json!({ "shares": shares }))),
+            |c| c.set("linux.resources.cpu", json!({ "shares": shares })),
             ("cpu.shares", &text),
             ("cpu.weight", weight),
         );
@@ -141,12 +141,12 @@ fn cpu_shares() {
 #[test]
 fn cpu_quota() {
     shows(
-        |c| drop(c.set("linux.resources.cpu", json!({ "quota": 50_000 }))),
+        |c| c.set("linux.resources.cpu", json!({ "quota": 50_000 })),
         ("cpu.cfs_quota_us", "50000"),
         ("cpu.max", "50000 100000"),
     );
     shows(
-        |c| drop(c.set("linux.resources.cpu", json!({ "quota": -1, "period": 200_000 }))),
+        |c| c.set("linux.resources.cpu", json!({ "quota": -1, "period": 200_000 })),
         ("cpu.cfs_quota_us", "-1"),
         ("cpu.max", "max 200000"),
     );
@@ -167,7 +167,7 @@ fn cpuset() {
 #[test]
 fn pids_without_limit() {
     shows(
-        |c| drop(c.set("linux.resources.pids", json!({ "limit": -1 }))),
+        |c| c.set("linux.resources.pids", json!({ "limit": -1 })),
         ("pids.max", "max"),
         ("pids.max", "max"),
     );
@@ -177,11 +177,7 @@ fn pids_without_limit() {
 #[test]
 fn pids_zero() {
     only_davit!(); // runc 1.1 takes it as unset
-    shows(
-        |c| drop(c.set("linux.resources.pids", json!({ "limit": 0 }))),
-        ("pids.max", "1"),
-        ("pids.max", "1"),
-    );
+    shows(|c| c.set("linux.resources.pids", json!({ "limit": 0 })), ("pids.max", "1"), ("pids.max", "1"));
 }
 
 /// [Q20] the pids limit bites.

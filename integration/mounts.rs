@@ -120,8 +120,9 @@ fn options() {
     for (option, _, _) in cases {
         t.config.mount(&format!("/mnt/{option}"), "tmpfs", "tmpfs", &[option]);
     }
-    let sync = ["sync", "async", "dirsync"];
-    sync.iter().for_each(|o| drop(t.config.mount(&format!("/mnt/{o}"), "tmpfs", "tmpfs", &[o])));
+    for option in ["sync", "async", "dirsync"] {
+        t.config.mount(&format!("/mnt/{option}"), "tmpfs", "tmpfs", &[option]);
+    }
     let info = t.out(INFO);
     for (option, shown, there) in cases {
         let line = find(&info, &format!("/mnt/{option}"));

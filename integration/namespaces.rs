@@ -273,14 +273,13 @@ fn time_namespace_joined() {
 #[test]
 fn bad_time_offsets() {
     only_davit!();
-    let cases: [(&str, fn(&mut Config)); 3] = [
-        ("time", |c| drop(c.set("linux.timeOffsets", json!({ "monotonic": { "secs": 1 } })))),
-        ("bogus", |c| {
-            c.namespace("time").set("linux.timeOffsets", json!({ "bogus": { "secs": 1 } }));
-        }),
+    type Change = fn(&mut Config) -> &mut Config;
+    let cases: [(&str, Change); 3] = [
+        ("time", |c| c.set("linux.timeOffsets", json!({ "monotonic": { "secs": 1 } }))),
+        ("bogus", |c| c.namespace("time").set("linux.timeOffsets", json!({ "bogus": { "secs": 1 } }))),
         ("time", |c| {
             c.join("time", "/proc/self/ns/time")
-                .set("linux.timeOffsets", json!({ "boottime": { "secs": 1 } }));
+                .set("linux.timeOffsets", json!({ "boottime": { "secs": 1 } }))
         }),
     ];
     for (text, change) in cases {

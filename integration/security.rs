@@ -299,12 +299,12 @@ fn waiting_init_is_not_dumpable() {
 /// [R20] strings of absurd length give an error or work, in time, without a panic.
 #[test]
 fn long_strings() {
-    let cases: [fn(&mut Config); 5] = [
-        |c| drop(c.join("network", &format!("/{}", "x".repeat(70_000)))),
-        |c| drop(c.push("process.env", format!("A={}", "x".repeat(120_000)))),
-        |c| drop(c.mount(&format!("/{}", "d".repeat(5000)), "tmpfs", "tmpfs", &[])),
-        |c| drop(c.set("hostname", "h".repeat(300))),
-        |c| drop(c.set("process.cwd", format!("/{}", "w".repeat(300)))),
+    let cases: [fn(&mut Config) -> &mut Config; 5] = [
+        |c| c.join("network", &format!("/{}", "x".repeat(70_000))),
+        |c| c.push("process.env", format!("A={}", "x".repeat(120_000))),
+        |c| c.mount(&format!("/{}", "d".repeat(5000)), "tmpfs", "tmpfs", &[]),
+        |c| c.set("hostname", "h".repeat(300)),
+        |c| c.set("process.cwd", format!("/{}", "w".repeat(300))),
     ];
     for change in cases {
         let mut t = Test::new();

@@ -46,14 +46,15 @@ pub fn pids(cgroup: &str) -> Vec<i32> {
 
 /// Removes the cgroup with all below it wherever it exists, killing what is in it.
 pub fn destroy(cgroup: &str) {
-    for dir in dirs(cgroup) {
-        let _ = std::fs::write(dir.join("freezer.state"), "THAWED");
-        let _ = std::fs::write(dir.join("cgroup.freeze"), "0");
-        remove_tree(&dir);
-    }
+    // The freezer first, so that what is killed can end.
+    let mut dirs = dirs(cgroup);
+    dirs.sort_by_key(|dir| !dir.starts_with("/sys/fs/cgroup/freezer"));
+    dirs.iter().for_each(|dir| remove_tree(dir));
 }
 
 fn remove_tree(dir: &Path) {
+    let _ = std::fs::write(dir.join("freezer.state"), "THAWED");
+    let _ = std::fs::write(dir.join("cgroup.freeze"), "0");
     for name in super::host::list(dir) {
         if dir.join(&name).is_dir() {
             remove_tree(&dir.join(&name));

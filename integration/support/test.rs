@@ -326,6 +326,7 @@ impl Drop for Test {
         }
         let _ = std::fs::remove_dir_all(&self.dir);
         // The last one out takes the parent cgroup away.
+        flock(&self.lock, FlockOperation::Unlock).unwrap();
         if flock(&self.lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
             cgroup::dirs("/davit-test").iter().for_each(|dir| drop(std::fs::remove_dir(dir)));
         }

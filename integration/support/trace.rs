@@ -49,6 +49,8 @@ pub fn kill_at(cmd: Cmd, at: usize) -> usize {
             _ => step(pid, None, running),
         }
     }
+    // Reaped above; std does not know.
+    let _ = child.wait();
     host::forget(pid.as_raw());
     calls
 }
