@@ -5,6 +5,7 @@ use crate::support::*;
 /// [S37] [S1] eight creates of one id: one wins, the others say so, and the winner is whole.
 #[test]
 fn parallel_creates() {
+    only_davit!(); // two of runc 1.1 can win
     for _ in 0..3 {
         let t = Test::new();
         let rivals: Vec<Test> = (0..8).map(|_| t.rival()).collect();
@@ -78,16 +79,15 @@ fn parallel_forced_deletes() {
 /// [S13] start eight times at once: one wins.
 #[test]
 fn parallel_starts() {
+    only_davit!(); // runc 1.1 may wait for ever on a fifo that another start has emptied
     let mut t = Test::new();
     t.sh("echo x >> /tmp/starts; sleep 30");
     t.create().ok();
     let running: Vec<_> = (0..8).map(|_| t.cmd(&["start", &t.id]).spawn()).collect();
     let outputs: Vec<Output> = running.into_iter().map(run::Running::wait).collect();
     assert_eq!(outputs.iter().filter(|output| output.code == 0).count(), 1, "{outputs:#?}");
-    if davit_only() {
-        for output in outputs.iter().filter(|output| output.code != 0) {
-            output.says("cannot start an already running container");
-        }
+    for output in outputs.iter().filter(|output| output.code != 0) {
+        output.says("cannot start an already running container");
     }
     host::wait_until("started", || t.rootfs.join("tmp/starts").exists());
     assert_eq!(std::fs::read_to_string(t.rootfs.join("tmp/starts")).unwrap(), "x\n");
