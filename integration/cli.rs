@@ -122,6 +122,7 @@ fn ways_to_write_a_command_option() {
     ];
     for form in forms {
         t.verb(&form).ok();
+        assert_eq!(t.status(), "running");
         t.verb(&["delete", "-force"]).ok();
     }
 }
@@ -296,10 +297,11 @@ fn debug() {
 fn rootless_values() {
     for value in ["true", "false", "auto"] {
         let mut t = Test::new();
-        t.sh("exit 0");
+        t.sh("echo up");
         t.write();
         let option = format!("--rootless={value}");
-        t.rt(&[&option, "run", "--bundle", t.bundle.to_str().unwrap(), &t.id]).ok();
+        let output = t.rt(&[&option, "run", "--bundle", t.bundle.to_str().unwrap(), &t.id]);
+        assert_eq!(output.ok(), "up");
     }
 }
 
@@ -309,6 +311,7 @@ fn empty_environment() {
     let mut t = Test::new();
     t.sh("sleep 30");
     t.bundle_cmd("run", &["--detach"]).only_env(&[]).output().ok();
+    assert_eq!(t.status(), "running");
     t.cmd(&["delete", "--force"]).args([&t.id]).only_env(&[]).output().ok();
     t.assert_clean();
 }

@@ -117,6 +117,7 @@ fn twenty_containers() {
 /// [S37] list while containers come and go: never an error, never half an entry.
 #[test]
 fn list_meanwhile() {
+    only_davit!(); // runc 1.1 fails over a container that went away
     let mut t = Test::new();
     t.sh("exit 0");
     std::fs::create_dir(&t.root).unwrap();

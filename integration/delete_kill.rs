@@ -249,6 +249,7 @@ fn id_is_free_again() {
     let t = Test::new();
     for _ in 0..3 {
         t.create().ok();
+        assert_eq!(t.status(), "created");
         t.verb(&["delete"]).ok();
     }
 }

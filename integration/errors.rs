@@ -324,6 +324,7 @@ fn delete_force_of_a_missing_one() {
     for _ in 0..2 {
         assert_eq!(t.rt(&["delete", "--force", "nope"]).ok(), "");
     }
+    t.rt(&["delete", "nope"]).code(1);
 }
 
 /// [E11] the prefixes of create and run.
@@ -398,9 +399,11 @@ fn log_is_appended() {
 fn success_is_silent() {
     let mut t = Test::docker();
     let log = t.path("log");
-    t.sh("exit 0");
+    t.sh("echo up");
     t.write();
-    t.rt(&["--log", &log, "--log-format", "json", "run", "--bundle", t.bundle.to_str().unwrap(), &t.id]).ok();
+    let bundle = t.bundle.to_str().unwrap();
+    let output = t.rt(&["--log", &log, "--log-format", "json", "run", "--bundle", bundle, &t.id]);
+    assert_eq!(output.ok(), "up");
     assert_eq!(std::fs::read_to_string(&log).unwrap_or_default(), "");
 }
 

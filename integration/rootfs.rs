@@ -205,6 +205,7 @@ fn no_mount_namespace() {
 #[test]
 fn dev_is_a_symlink() {
     only_davit!(); // runc before 1.3.6 fails this one: CVE-2026-41579
+    Test::control();
     for absolute in [true, false] {
         let mut t = Test::new();
         let outside = t.dir.join("outside");

@@ -24,7 +24,7 @@ pub fn runtime() -> PathBuf {
 
 /// True when the runtime under test is Davit: what follows is its own wording or behaviour.
 pub fn davit_only() -> bool {
-    std::env::var_os("DAVIT_TEST_RUNTIME").is_none()
+    runtime().file_name().is_some_and(|name| name == "davit")
 }
 
 /// Says on stderr, and in a file that `make test` counts, that the running test shows nothing here.

@@ -233,6 +233,12 @@ impl Test {
         self.bundle_cmd("run", &["--detach", "--pid-file", self.pid_file.to_str().unwrap()]).output().ok();
     }
 
+    /// The control of a test whose attack may well be refused: a plain container does start.
+    #[track_caller]
+    pub fn control() {
+        assert_eq!(Self::new().out("echo up"), "up");
+    }
+
     /// Runs a shell script as the container; its stdout.
     #[track_caller]
     pub fn out(&mut self, script: &str) -> String {
