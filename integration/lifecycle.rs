@@ -165,7 +165,7 @@ fn start_of_a_stopped_one() {
 fn init_dies_before_start() {
     let t = Test::new();
     t.create().ok();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(t.pid()), nix::sys::signal::Signal::SIGKILL).unwrap();
+    host::kill(t.pid());
     t.wait_status("stopped");
     t.verb(&["start"]).fails(1, "cannot start a container that has stopped");
     t.verb(&["delete"]).ok();

@@ -58,7 +58,7 @@ fn zombie_is_stopped() {
     t.sh("sleep 30");
     t.detach();
     let pid = t.pid();
-    nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), nix::sys::signal::Signal::SIGKILL).unwrap();
+    host::kill(pid);
     let mut zombie_seen = false;
     // No reaping in this loop, in this test at least.
     for _ in 0..400 {

@@ -84,6 +84,13 @@ pub fn alive(pid: i32) -> bool {
     process_state(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
 }
 
+/// SIGKILL to one process; 0 and below would be a whole group, this one among them.
+#[track_caller]
+pub fn kill(pid: i32) {
+    assert!(pid > 1, "pid {pid}");
+    rustix::process::kill_process(Pid::from_raw(pid).unwrap(), rustix::process::Signal::KILL).unwrap();
+}
+
 /// A line `NAME:\tVALUE` of `/proc/PID/status`.
 pub fn status_line(pid: i32, name: &str) -> String {
     let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

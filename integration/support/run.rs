@@ -191,8 +191,16 @@ impl Running {
         String::from_utf8_lossy(&std::fs::read(&self.stdout).unwrap()).into_owned()
     }
 
-    /// Waits for its end.
-    pub fn wait(mut self) -> Output {
+    /// Waits for its end; panics if that takes more than 20 seconds.
+    #[track_caller]
+    pub fn wait(self) -> Output {
+        let (output, ended) = self.wait_or_kill();
+        assert!(ended, "no end within {DEADLINE} s: {output}");
+        output
+    }
+
+    /// Waits for its end, or kills it after 20 seconds; says whether it ended by itself.
+    pub fn wait_or_kill(mut self) -> (Output, bool) {
         let pidfd = pidfd_open(Pid::from_raw(self.pid()).unwrap(), PidfdFlags::empty()).unwrap();
         let deadline = Timespec { tv_sec: DEADLINE, tv_nsec: 0 };
         let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&deadline)).unwrap() > 0;
@@ -207,7 +215,6 @@ impl Running {
             stderr: text(&self.stderr),
             what: std::mem::take(&mut self.what),
         };
-        assert!(ended, "no end within {DEADLINE} s: {output}");
-        output
+        (output, ended)
     }
 }

@@ -320,7 +320,9 @@ impl Test {
 
 impl Drop for Test {
     fn drop(&mut self) {
-        let deleted = self.owner.then(|| self.verb(&["delete", "--force"]));
+        // A panic in here during another one would end the whole run, so that nothing panics before the end.
+        let deleted =
+            self.owner.then(|| self.cmd(&["delete", "--force"]).args([&self.id]).spawn().wait_or_kill());
         let _ = std::fs::remove_file(&self.pid_file);
         let mut left = vec![];
         host::until(Duration::from_secs(2), || {
@@ -337,8 +339,8 @@ impl Drop for Test {
             cgroup::dirs("/davit-test").iter().for_each(|dir| drop(std::fs::remove_dir(dir)));
         }
         if !std::thread::panicking() {
-            if let Some(output) = deleted {
-                assert!(output.code == 0 && output.stderr.is_empty(), "{output}");
+            if let Some((output, ended)) = deleted {
+                assert!(ended && output.code == 0 && output.stderr.is_empty(), "ended: {ended}: {output}");
             }
             assert!(left.is_empty(), "left behind after delete --force: {left:#?}");
         }
