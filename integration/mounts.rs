@@ -333,7 +333,7 @@ fn propagation() {
     for (at, option) in [("/private", "rprivate"), ("/slave", "rslave"), ("/shared", "rshared")] {
         t.config.mount(at, "bind", &path, &["rbind", option]);
     }
-    t.config.set("linux.rootfsPropagation", "rslave");
+    t.config.set("linux.rootfsPropagation", "shared");
     t.sh(&format!(
         "{INFO}; while [ ! -e /slave/go ]; do usleep 5000; done; ls /slave/later /shared/later /private/later"
     ));

@@ -69,7 +69,7 @@ fn devices_work() {
     let mut t = Test::docker();
     let out = t.out(
         "echo x > /dev/null && head -c 3 /dev/zero | od -An -tx1; head -c 2 /dev/urandom | wc -c; \
-         (echo x > /dev/full) 2>&1; echo out > /dev/stdout; true",
+         (echo x > /dev/full) 2>&1; echo out >> /dev/stdout; true",
     );
     assert!(
         out.starts_with(" 00 00 00\n2\n") && out.contains("No space left") && out.ends_with("out"),
