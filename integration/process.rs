@@ -378,8 +378,12 @@ fn signals_are_reset() {
     t.sh("exec grep Sig /proc/self/status");
     let script = "trap '' CHLD PIPE TERM USR1; exec \"$@\"";
     let output = t.bundle_cmd("run", &[]).shell(script).output().ok();
+    // 32 and 33 are glibc's own: its posix_spawn, by which the harness starts the runtime, ignores them in the
+    // child, and no libc lets a program change that.
+    let own = 1 << 31 | 1 << 32;
     for name in ["SigBlk", "SigIgn", "SigCgt"] {
-        assert_eq!(host::field(&output, name), "0000000000000000", "{name}");
+        let set = u64::from_str_radix(&host::field(&output, name), 16).unwrap();
+        assert_eq!(set & !own, 0, "{name}: {set:x}");
     }
 }
 
