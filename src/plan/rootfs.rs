@@ -37,7 +37,7 @@ pub fn plan(spec: &Spec, place: &Place<'_>) -> Result<RootfsPlan> {
         linux.and_then(|linux| linux.rootfs_propagation().as_deref()).filter(|value| !value.is_empty());
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let own_cgroup = crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Cgroup);
-    let own_dev = !mounts.iter().any(|mount| is_dev_bind(mount));
+    let own_dev = !mounts.iter().any(is_dev_bind);
     Ok(RootfsPlan {
         path: cstring(place.bundle.join(root.path()).as_os_str().as_encoded_bytes())?,
         private: crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Mount),
