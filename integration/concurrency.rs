@@ -26,7 +26,7 @@ fn parallel_creates() {
     }
 }
 
-/// [S37] [R9] state, kill and delete at once: clean answers only, and at most one delete succeeds.
+/// [S37] [reliability R9] state, kill and delete at once: clean answers only, and at most one delete succeeds.
 #[test]
 fn parallel_verbs() {
     for round in 0..4 {
@@ -150,4 +150,26 @@ fn shared_rootfs_without_mount_points() {
         .collect();
     let running: Vec<_> = tests.iter().map(|t| t.bundle_cmd("run", &[]).spawn()).collect();
     running.into_iter().for_each(|running| assert_eq!(running.wait().ok(), "up"));
+}
+
+/// [E3] [E12] a failure of init reaches the caller whole, however the two processes are scheduled.
+#[test]
+fn failures_cross_whole() {
+    let first = Test::new();
+    std::fs::remove_dir(first.rootfs.join("sys")).unwrap();
+    std::os::unix::fs::symlink("/fake", first.rootfs.join("sys")).unwrap();
+    let tests: Vec<Test> = (0..8)
+        .map(|_| {
+            let mut t = first.sibling();
+            t.config.set("root.path", first.rootfs.to_str().unwrap());
+            t
+        })
+        .collect();
+    for _ in 0..8 {
+        let running: Vec<_> = tests.iter().map(|t| t.bundle_cmd("run", &[]).spawn()).collect();
+        running
+            .into_iter()
+            .for_each(|running| running.wait().code(1).says("must be mounted on ordinary directory"));
+    }
+    tests.iter().for_each(Test::assert_clean);
 }

@@ -166,7 +166,7 @@ fn delete_force() {
     }
 }
 
-/// [S23] [R2] delete --force of a tree of processes that share the host's pid namespace, in cgroups of their own.
+/// [S23] [reliability R2] delete --force of a tree of processes that share the host's pid namespace, in cgroups of their own.
 #[test]
 fn delete_force_of_a_tree() {
     only_davit!(); // runc 1.1 is noisy about it
@@ -186,7 +186,7 @@ fn delete_force_of_a_tree() {
     t.assert_clean_but_pid_file();
 }
 
-/// [S25] [R3] delete --force with a frozen cgroup below.
+/// [S25] [reliability R3] delete --force with a frozen cgroup below.
 #[test]
 fn delete_force_with_a_frozen_part() {
     only_davit!(); // runc hangs over it or leaves it (runc #2105)

@@ -237,7 +237,7 @@ fn home() {
     assert_eq!(t.run().ok(), "/set");
 }
 
-/// [P5] [R1] an /etc/passwd that is a symlink, a fifo or garbage does no harm.
+/// [P5] [security R1] an /etc/passwd that is a symlink, a fifo or garbage does no harm.
 #[test]
 fn hostile_passwd() {
     only_davit!(); // runc hangs on the fifo
@@ -370,7 +370,7 @@ fn sysctls_of_the_host() {
     assert_eq!(std::fs::read_to_string("/proc/sys/vm/swappiness").unwrap(), before);
 }
 
-/// [R22] the caller's ignored and blocked signals do not reach the program.
+/// [security R22] the caller's ignored and blocked signals do not reach the program.
 #[test]
 fn signals_are_reset() {
     only_davit!(); // runc 1.1 leaves SIGPIPE and others

@@ -261,7 +261,7 @@ fn flags() {
     t.assert_clean();
 }
 
-/// [B2] [B4] [B6] [B7] [R18] what a profile may not say fails closed.
+/// [B2] [B4] [B6] [B7] [security R18] what a profile may not say fails closed.
 #[test]
 fn fails_closed() {
     only_davit!(); // runc 1.1 takes an empty list of names and an index of 7

@@ -1,9 +1,10 @@
 //! Attack classes: what a hostile image, a careless caller or a bad value must not get.
+//! `[security R9]` is a rule of the security reference, not a row of the feature list.
 
 use crate::support::*;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-/// [Z4] [R3] /proc or /sys of the image is a symlink: nothing is mounted through it.
+/// [Z4] [security R3] /proc or /sys of the image is a symlink: nothing is mounted through it.
 #[test]
 fn proc_symlink() {
     for name in ["proc", "sys"] {
@@ -18,7 +19,7 @@ fn proc_symlink() {
     }
 }
 
-/// [Z3] [R1] destinations that try to leave the root by `..` and by a symlink of the image.
+/// [Z3] [security R1] destinations that try to leave the root by `..` and by a symlink of the image.
 #[test]
 fn dest_dotdot() {
     let mut t = Test::new();
@@ -51,7 +52,7 @@ fn cwd_symlink() {
     assert_eq!(host::list(&outside), [""; 0], "{output}");
 }
 
-/// [Z2] [P4] [R10] a working directory that is a descriptor of the runtime or of its caller.
+/// [Z2] [P4] [security R10] a working directory that is a descriptor of the runtime or of its caller.
 #[test]
 fn cwd_fd() {
     Test::control();
@@ -69,7 +70,7 @@ fn cwd_fd() {
     }
 }
 
-/// [Z2] [R9] a program path through a descriptor that the caller leaks.
+/// [Z2] [security R9] a program path through a descriptor that the caller leaks.
 #[test]
 fn args_fd() {
     Test::control();
@@ -84,7 +85,7 @@ fn args_fd() {
     }
 }
 
-/// [Z2] [F11] [R9] descriptors that the caller leaks do not reach the program, whatever their numbers.
+/// [Z2] [F11] [security R9] descriptors that the caller leaks do not reach the program, whatever their numbers.
 #[test]
 fn leaked_fds() {
     let mut t = Test::new();
@@ -107,7 +108,7 @@ fn waiting_init_holds_no_directory() {
     }
 }
 
-/// [Z9] [P8] [R13] the caller's groups.
+/// [Z9] [P8] [security R13] the caller's groups.
 #[test]
 fn supp_groups() {
     let mut t = Test::new();
@@ -120,7 +121,7 @@ fn supp_groups() {
     assert_eq!(host::field(&out, "Groups"), "");
 }
 
-/// [R19] the caller's environment does not leak in.
+/// [security R19] the caller's environment does not leak in.
 #[test]
 fn env_leak() {
     let mut t = Test::docker();
@@ -169,7 +170,7 @@ fn devnull_mask() {
     }
 }
 
-/// [F16] [R8] a regular /dev/null of the image does not capture the output.
+/// [F16] [security R8] a regular /dev/null of the image does not capture the output.
 #[test]
 fn devnull_stdio() {
     only_davit!(); // runc 1.1 writes to it
@@ -182,7 +183,7 @@ fn devnull_stdio() {
     assert!(!std::fs::read_to_string(&null).unwrap().contains("captured"), "{output}");
 }
 
-/// [Z14] [R17] ids are checked before anything is done with them.
+/// [Z14] [security R17] ids are checked before anything is done with them.
 #[test]
 fn id_validation() {
     let t = Test::new();
@@ -200,7 +201,7 @@ fn id_validation() {
     }
 }
 
-/// [T11] [R16] sysctls of the host, by every spelling.
+/// [T11] [security R16] sysctls of the host, by every spelling.
 #[test]
 fn sysctl_host() {
     Test::control();
@@ -290,7 +291,7 @@ fn waiting_init_runs_a_clone() {
     assert!(memory || stat.f_flag.contains(rustix::fs::StatVfsMountFlags::RDONLY), "{}", link.display());
 }
 
-/// [Z11] [R12] the waiting init can't be traced or looked into by the container's user.
+/// [Z11] [security R12] the waiting init can't be traced or looked into by the container's user.
 #[test]
 fn waiting_init_is_not_dumpable() {
     only_davit!();
@@ -304,7 +305,7 @@ fn waiting_init_is_not_dumpable() {
     assert!(output.code != 0, "{output}");
 }
 
-/// [R20] strings of absurd length give an error or work, in time, without a panic.
+/// [security R20] strings of absurd length give an error or work, in time, without a panic.
 #[test]
 fn long_strings() {
     Test::control();
@@ -329,7 +330,7 @@ fn long_strings() {
     }
 }
 
-/// [R23] the container has no controlling terminal of the caller's.
+/// [security R23] the container has no controlling terminal of the caller's.
 #[test]
 fn no_controlling_terminal() {
     let mut t = Test::new();
@@ -337,7 +338,7 @@ fn no_controlling_terminal() {
     assert!(out.starts_with("0\n") && out.contains("No such device or address"), "{out}");
 }
 
-/// [R12] nothing of a start appears in the host's mount table.
+/// [security R12] nothing of a start appears in the host's mount table.
 #[test]
 fn no_mount_on_the_host() {
     let mut t = Test::docker();
@@ -347,7 +348,7 @@ fn no_mount_on_the_host() {
     assert_eq!(host::mounts(&t.dir), [""; 0]);
 }
 
-/// [R9] [R10] a container that ends leaves nothing: the control that the harness's own check can fail.
+/// [S24] a container that ends leaves nothing: the control that the harness's own check can fail.
 #[test]
 fn leftovers_are_seen() {
     let mut t = Test::new();

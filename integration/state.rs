@@ -203,7 +203,7 @@ fn state_file() {
     assert_eq!(state["init_process_pid"], t.pid());
 }
 
-/// [S6] [R10] a pid that belongs to another process by now is not init: the start time tells.
+/// [S6] [reliability R10] a pid that belongs to another process by now is not init: the start time tells.
 #[test]
 fn recycled_pid() {
     only_davit!(); // the fields of the state file are its own
