@@ -24,7 +24,10 @@ impl Cgroup {
             if self.unified().is_some() {
                 let path = file::join(directory, "cgroup.kill");
                 match file::write_at(CWD, &path, b"1") {
-                    Ok(()) => return Ok(()),
+                    Ok(()) => {
+                        self.thaw_v1();
+                        return Ok(());
+                    }
                     // Gone or an older kernel (ENOENT), or threaded: signal one by one what is there.
                     Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => {}
                     Err(errno) => {
@@ -62,15 +65,24 @@ impl Cgroup {
 
     /// Thaws the container and what it has frozen itself below.
     fn thaw_below(&self, main: &Path) {
-        let (directory, name, value) = match (self.unified(), self.v1("freezer")) {
-            (Some(_), _) => (main, "cgroup.freeze", "0"),
-            (None, Some(directory)) => (directory, "freezer.state", "THAWED"),
-            (None, None) => return,
-        };
-        for cgroup in processes::tree(directory).unwrap_or_default() {
-            // A cgroup that is gone by now needs no thawing.
-            let _ = file::write_at(CWD, &file::join(&cgroup, name), value.as_bytes());
+        if self.unified().is_some() {
+            thaw_tree(main, "cgroup.freeze", b"0");
         }
+        self.thaw_v1();
+    }
+
+    /// Thaws all of v1's freezer: a process that it holds does not even take a SIGKILL, whoever froze it.
+    pub fn thaw_v1(&self) {
+        if let Some(directory) = self.v1("freezer") {
+            thaw_tree(directory, "freezer.state", b"THAWED");
+        }
+    }
+}
+
+fn thaw_tree(directory: &Path, name: &str, value: &[u8]) {
+    for cgroup in processes::tree(directory).unwrap_or_default() {
+        // A cgroup that is gone by now needs no thawing.
+        let _ = file::write_at(CWD, &file::join(&cgroup, name), value);
     }
 }
 

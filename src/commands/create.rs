@@ -10,8 +10,8 @@ use crate::cli::{CgroupManager, CreateArgs, Global, Rootless};
 use crate::container::{self, Container, Id, Process, Record, State, Status, Store, StoredHooks};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
-use crate::plan::{self, Plan, Request};
-use crate::process::{hooks, launch, start};
+use crate::plan::{self, Plan, Request, show};
+use crate::process::{hooks, launch, own_binary, start};
 use crate::sys::clone::Child;
 use crate::sys::fd;
 
@@ -59,7 +59,15 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     let loaded = crate::spec::load(&bundle, &name)?;
     let host = host(global)?;
     let plan = plan::plan(&loaded.spec, &request(global, args, &bundle), &host)?;
+    if finish == Finish::Wait || plan.shows_runtime() {
+        own_binary::run_from_clone()?;
+    }
     check_rootfs(&plan)?;
+    if log.is_debug() {
+        for step in show::steps(&plan) {
+            log.debug(format_args!("plan: {}: {} {} [{}]", step.by, step.action, step.detail, step.path));
+        }
+    }
     let state_root = global.state_root();
     state_root.ensure()?;
     let store = Store::open(&state_root.path);
@@ -144,7 +152,7 @@ fn check_rootfs(plan: &Plan) -> Result<()> {
     match rustix::fs::FileType::from_raw_mode(stat.st_mode) {
         rustix::fs::FileType::Directory => Ok(()),
         rustix::fs::FileType::Symlink => {
-            let text = format!("invalid rootfs: {text} is not an absolute path, or a symlink");
+            let text = format!("invalid rootfs: not an absolute path, or a symlink: {text}");
             Err(Error::config("root.path", text))
         }
         _ => Err(Error::config("root.path", format!("invalid rootfs: {text} is not a directory"))),

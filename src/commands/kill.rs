@@ -30,7 +30,11 @@ fn send(container: &Container, signal: i32, all: bool) -> Result<bool> {
     }
     let sent = container.kill_init(signal)?;
     if sent && signal == libc::SIGKILL {
-        container.thaw_to_die()?;
+        // cgroup2's freezer lets them die, v1's does not.
+        let cgroup = container.cgroup();
+        if cgroup.unified().is_none() {
+            cgroup.thaw_v1();
+        }
     }
     Ok(sent)
 }

@@ -43,7 +43,8 @@ impl Container {
         if wait_exit(pidfd.as_fd(), PROMPT)? {
             return Ok(());
         }
-        self.thaw_to_die()?;
+        // cgroup2's freezer lets them die (cgroup-v2.rst, "cgroup.freeze"), v1's does not.
+        self.cgroup().thaw_v1();
         if wait_exit(pidfd.as_fd(), DEADLINE)? {
             return Ok(());
         }
@@ -62,16 +63,6 @@ impl Container {
         let pids: Vec<String> = cgroup.pids()?.iter().map(i32::to_string).collect();
         let message = format!("container processes still running after SIGKILL: {}", pids.join(", "));
         Err(Error::new(Kind::State, message))
-    }
-
-    /// A process that the v1 freezer holds does not even take a SIGKILL (Linux cgroup-v1/freezer-subsystem).
-    ///
-    /// # Errors
-    /// The freezer cannot be read or written.
-    pub fn thaw_to_die(&self) -> Result<()> {
-        let cgroup = self.cgroup();
-        // cgroup2's freezer lets them die (cgroup-v2.rst, "cgroup.freeze").
-        if cgroup.unified().is_none() && cgroup.is_frozen()? { cgroup.thaw() } else { Ok(()) }
     }
 }
 

@@ -34,6 +34,8 @@ pub struct NamespacePlan {
     pub join_user: Option<Join>,
     /// Contents of `uid_map` and `gid_map` of a new user namespace.
     pub id_maps: Option<IdMaps>,
+    /// What the maps of a user namespace that is joined must be, where the spec gives mappings as well.
+    pub expected_maps: Option<IdMaps>,
 }
 
 /// Contents of the map files (user_namespaces(7)): lines `CONTAINER HOST SIZE`.

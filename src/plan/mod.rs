@@ -199,6 +199,17 @@ fn hooks(spec: &Spec) -> Result<Hooks> {
     Ok(hooks)
 }
 
+impl Plan {
+    /// Whether a process of a container could see init before it is the program: in a pid namespace that others are
+    /// in already. In a fresh one nobody is there before the program (and a created container's init waits, which
+    /// is another matter).
+    pub fn shows_runtime(&self) -> bool {
+        !self.namespaces.makes(libc::CLONE_NEWPID)
+            || self.namespaces.in_user_namespace()
+            || !self.hooks.start_container.is_empty()
+    }
+}
+
 impl Hooks {
     /// Every kind with its name in config.json.
     pub fn kinds(&self) -> [(&'static str, &[Hook]); 6] {

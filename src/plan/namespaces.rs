@@ -20,6 +20,9 @@ pub fn plan(spec: &Spec) -> Result<NamespacePlan> {
         match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => {
                 let path = super::cstring(path.as_os_str().as_encoded_bytes())?;
+                if kind == LinuxNamespaceType::User && linux.uid_mappings().is_some() {
+                    plan.expected_maps = Some(id_maps(linux));
+                }
                 join_by_path(&mut plan, Join { kind, path, index });
             }
             None => make(&mut plan, kind, linux),
@@ -47,12 +50,16 @@ fn make(plan: &mut NamespacePlan, kind: LinuxNamespaceType, linux: &Linux) {
         },
         LinuxNamespaceType::User => {
             plan.clone_flags |= flag(kind);
-            plan.id_maps = Some(IdMaps {
-                uid: map_lines(linux.uid_mappings().as_deref().unwrap_or_default()),
-                gid: map_lines(linux.gid_mappings().as_deref().unwrap_or_default()),
-            });
+            plan.id_maps = Some(id_maps(linux));
         }
         _ => plan.clone_flags |= flag(kind),
+    }
+}
+
+fn id_maps(linux: &Linux) -> IdMaps {
+    IdMaps {
+        uid: map_lines(linux.uid_mappings().as_deref().unwrap_or_default()),
+        gid: map_lines(linux.gid_mappings().as_deref().unwrap_or_default()),
     }
 }
 

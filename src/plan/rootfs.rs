@@ -41,7 +41,7 @@ pub fn plan(spec: &Spec, place: &Place<'_>) -> Result<RootfsPlan> {
     Ok(RootfsPlan {
         path: cstring(place.bundle.join(root.path()).as_os_str().as_encoded_bytes())?,
         private: crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Mount),
-        propagation: given.and_then(propagation_flags).unwrap_or(libc::MS_SLAVE | libc::MS_REC),
+        propagation: building_propagation(given.and_then(propagation_flags)),
         root_propagation: given.and_then(propagation_flags),
         readonly: root.readonly() == Some(true),
         no_pivot: place.no_pivot,
@@ -51,6 +51,12 @@ pub fn plan(spec: &Spec, place: &Place<'_>) -> Result<RootfsPlan> {
         masked: hidden(linux.and_then(|linux| linux.masked_paths().as_deref()))?,
         readonly_paths: hidden(linux.and_then(|linux| linux.readonly_paths().as_deref()))?,
     })
+}
+
+/// Of the host's tree while the container's is built: what the host mounts arrives, nothing goes back, unless the
+/// root is to be shared.
+fn building_propagation(root: Option<u64>) -> u64 {
+    root.filter(|flags| flags & libc::MS_SHARED != 0).unwrap_or(libc::MS_SLAVE | libc::MS_REC)
 }
 
 /// `/dev` given as a bind: nothing is made in it (M46).
@@ -98,6 +104,7 @@ fn bind(mount: &Mount, bundle: &Path, options: &MountOptions, target: &str) -> R
         recursive: options.flags & libc::MS_REC != 0,
         attributes: options.attributes(),
         covers_proc: target == "proc",
+        early: bundle.join(mount.source().clone().unwrap_or_default()).starts_with("/proc"),
     })
 }
 

@@ -118,9 +118,9 @@ pub fn send_failed(channel: impl AsFd, position: Position, fault: Fault, text: &
 /// Those of recv(2); EPROTO for a message that nobody of ours sends.
 pub fn next(channel: impl AsFd) -> Result<Message, Errno> {
     let mut buffer = [0u8; LONGEST];
-    let length = match receive(channel, &mut buffer) {
-        // A stream socket whose other end was killed with unread data.
-        Err(Errno::CONNRESET) => 0,
+    let length = match receive(&channel, &mut buffer) {
+        // The other end is closed with a word of ours unread; what it said before is still there.
+        Err(Errno::CONNRESET) => receive(&channel, &mut buffer)?,
         other => other?,
     };
     match buffer[0] {

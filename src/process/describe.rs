@@ -39,7 +39,12 @@ pub fn place(plan: &Plan, position: Position) -> String {
     match position.step {
         Step::Start => "start of init".into(),
         Step::UserNamespace => "linux.uidMappings: become root of the user namespace".into(),
-        Step::Join => format!("linux.namespaces[{index}]: join"),
+        Step::Join => {
+            let joins = plan.namespaces.join.iter().chain(&plan.namespaces.join_user);
+            let what = joins.clone().find(|join| join.index == index);
+            let what = what.map(|join| format!("{} namespace {}", join.kind, join.path.to_string_lossy()));
+            format!("linux.namespaces[{index}]: join {}", what.unwrap_or_default())
+        }
         Step::TimeNamespace => "linux.timeOffsets".into(),
         Step::Names => "hostname".into(),
         Step::Root => format!("root.path: prepare {}", plan.rootfs.path.to_string_lossy()),
@@ -202,7 +207,10 @@ pub fn exec_failed(path: &str, errno: Errno) -> Error {
 /// A failed setns(2).
 pub fn join_failed(join: &Join, errno: Errno) -> Error {
     let path = join.path.to_string_lossy();
-    let error = Error::system(format_args!("linux.namespaces[{}]: join {path}", join.index), errno);
+    let error = Error::system(
+        format_args!("linux.namespaces[{}]: join {} namespace {path}", join.index, join.kind),
+        errno,
+    );
     if errno == Errno::INVAL { error.hint("the path is not a namespace of this type") } else { error }
 }
 

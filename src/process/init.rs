@@ -32,6 +32,8 @@ pub struct Init<'a> {
     pub proc: Proc,
     /// Namespace files to join: those of `plan.namespaces.join`, in order.
     pub joins: Vec<OwnedFd>,
+    /// Sources of bind mounts that the parent opened, by the mount's index.
+    pub sources: Vec<(usize, OwnedFd)>,
     /// `create`: where it listens for `start`. None: it executes the program at once (`run`).
     pub start: Option<OwnedFd>,
     /// Keeps the runtime's own file from being run.
@@ -68,9 +70,10 @@ impl Init<'_> {
             self.wait(&mut go)?;
         }
         let sources = self.enter_namespaces()?;
-        let root = self.build_tree(&mut go, sources)?;
+        let root = self.build_tree(&mut go, &sources)?;
         self.wait(&mut go)?;
         self.new_cgroup_namespace()?;
+        reset_affinity();
         if !(self.plan.hooks.prestart.is_empty() && self.plan.hooks.create_runtime.is_empty()) {
             self.progress.enter(Step::Wait);
             channel::namespaces_ready(&self.channel)?;
@@ -109,7 +112,7 @@ impl Init<'_> {
 
     /// Joins what is joined by path and becomes root where there is a user namespace. Sources of bind mounts
     /// that only the caller may read are opened before that (M45).
-    fn enter_namespaces(&self) -> Result<Vec<Option<OwnedFd>>, Fault> {
+    fn enter_namespaces(&self) -> Result<Vec<(usize, OwnedFd)>, Fault> {
         let namespaces = &self.plan.namespaces;
         for (join, file) in namespaces.join.iter().zip(&self.joins) {
             self.progress.at(Step::Join, join.index);
@@ -140,20 +143,19 @@ impl Init<'_> {
         Ok(sources)
     }
 
-    fn open_sources(&self) -> Result<Vec<Option<OwnedFd>>, Fault> {
+    fn open_sources(&self) -> Result<Vec<(usize, OwnedFd)>, Fault> {
         let mut sources = Vec::with_capacity(self.plan.rootfs.mounts.len());
         for (index, op) in self.plan.rootfs.mounts.iter().enumerate() {
-            self.progress.at(Step::Mount, index);
-            sources.push(match &op.action {
-                MountAction::Bind { source, recursive, .. } => Some(mounts::clone_tree(source, *recursive)?),
-                _ => None,
-            });
+            if let MountAction::Bind { source, recursive, early: false, .. } = &op.action {
+                self.progress.at(Step::Mount, index);
+                sources.push((index, mounts::clone_tree(source, *recursive)?));
+            }
         }
         Ok(sources)
     }
 
     /// The rootfs with all mounts, nodes and links.
-    fn build_tree(&self, go: &mut Go, mut sources: Vec<Option<OwnedFd>>) -> Result<OwnedFd, Fault> {
+    fn build_tree(&self, go: &mut Go, sources: &[(usize, OwnedFd)]) -> Result<OwnedFd, Fault> {
         let plan = &self.plan.rootfs;
         self.progress.enter(Step::Root);
         let root = root::prepare(plan)?;
@@ -164,8 +166,8 @@ impl Init<'_> {
                 self.new_cgroup_namespace()?;
             }
             self.progress.at(Step::Mount, index);
-            let source = sources.get_mut(index).and_then(Option::take);
-            mounts::carry_out(root.as_fd(), op, source)?;
+            let opened = sources.iter().chain(&self.sources).find(|(at, _)| *at == index);
+            mounts::carry_out(root.as_fd(), op, opened.map(|(_, tree)| tree.as_fd()))?;
         }
         if plan.dev_links {
             let dev = DevDirectory::open(root.as_fd())?;
@@ -321,6 +323,16 @@ impl Init<'_> {
         }
         Ok(found)
     }
+}
+
+/// The caller's CPU affinity must not leak in: all CPUs, of which the kernel keeps those of the cpuset (S31).
+/// A seccomp profile around the runtime may forbid it, which is no reason to fail.
+fn reset_affinity() {
+    let mut all = rustix::thread::CpuSet::new();
+    for cpu in 0..rustix::thread::CpuSet::MAX_CPU {
+        all.set(cpu);
+    }
+    let _ = rustix::thread::sched_setaffinity(None, &all);
 }
 
 fn shows_cgroups(op: &MountOp) -> bool {

@@ -18,6 +18,8 @@ use crate::container::{Container, Phase, Process, ProcessStat, State, Status};
 use crate::error::{Context, Error, Kind, Result};
 use crate::namespaces::{IdMaps, Join};
 use crate::plan::Plan;
+use crate::rootfs::mounts;
+use crate::rootfs::tree::MountAction;
 use crate::sys::clone::{self, Child};
 use crate::sys::credentials::permitted_capabilities;
 use crate::sys::fd;
@@ -43,6 +45,7 @@ pub fn launch(
         progress: &progress,
         channel: child_end,
         proc: Proc::open().context("open /proc")?,
+        sources: early_sources(plan)?,
         joins: plan.namespaces.join.iter().map(open).collect::<Result<_>>()?,
         start,
         guard: guard(plan)?,
@@ -67,6 +70,23 @@ fn open_namespace(join: &Join) -> Result<OwnedFd> {
     rustix::fs::openat(CWD, &join.path, flags, Mode::empty()).with_context(|| {
         format!("linux.namespaces[{}].path: open {}", join.index, join.path.to_string_lossy())
     })
+}
+
+/// Links of procfs lead into the runtime's mount namespace, where init is not any more (M48).
+fn early_sources(plan: &Plan) -> Result<Vec<(usize, OwnedFd)>> {
+    let mut sources = Vec::new();
+    for (index, op) in plan.rootfs.mounts.iter().enumerate() {
+        if let MountAction::Bind { source, recursive, early: true, .. } = &op.action {
+            let tree = mounts::clone_tree(source, *recursive).map_err(|fault| {
+                Error::system(
+                    format_args!("mounts[{index}].source: open {}", source.to_string_lossy()),
+                    fault.errno,
+                )
+            })?;
+            sources.push((index, tree));
+        }
+    }
+    Ok(sources)
 }
 
 fn guard(plan: &Plan) -> Result<Guard> {
@@ -166,6 +186,9 @@ fn attend(
     if let Some(maps) = &plan.namespaces.id_maps {
         write_id_maps(proc, pid, maps)?;
     }
+    if let (Some(join), Some(maps)) = (&plan.namespaces.join_user, &plan.namespaces.expected_maps) {
+        compare_id_maps(proc, pid, join, maps)?;
+    }
     cgroup.attach(pid)?;
     container.record.set_init(Process::of(pid)?);
     container.record.phase = Phase::Created;
@@ -189,6 +212,29 @@ fn write_id_maps(proc: &Proc, pid: i32, maps: &IdMaps) -> Result<()> {
     }
     proc.write(&file("uid_map"), maps.uid.as_bytes()).map_err(|errno| failed("linux.uidMappings", errno))?;
     proc.write(&file("gid_map"), maps.gid.as_bytes()).map_err(|errno| failed("linux.gidMappings", errno))
+}
+
+/// N8: a namespace that is joined has its mappings already; those of the config must be the same.
+fn compare_id_maps(proc: &Proc, pid: i32, join: &Join, maps: &IdMaps) -> Result<()> {
+    for (path, wanted) in [("linux.uidMappings", &maps.uid), ("linux.gidMappings", &maps.gid)] {
+        let file = CString::new(format!("{pid}/{}", path_file(path))).unwrap_or_default();
+        let mut buffer = [0u8; 16384];
+        let read = proc
+            .open_file(&file, OFlags::RDONLY)
+            .and_then(|file| rustix::io::read(&file, &mut buffer))
+            .with_context(|| format!("{path}: read /proc/{pid}/{}", path_file(path)))?;
+        let there = String::from_utf8_lossy(&buffer[..read]);
+        if !there.split_whitespace().eq(wanted.split_whitespace()) {
+            let there: Vec<_> = there.split_whitespace().collect();
+            let text = format!(
+                "are not those of the namespace {}: {}",
+                join.path.to_string_lossy(),
+                there.join(" ")
+            );
+            return Err(Error::config(path, text));
+        }
+    }
+    Ok(())
 }
 
 fn path_file(path: &str) -> &'static str {

@@ -5,6 +5,7 @@ pub mod describe;
 pub mod hooks;
 pub mod init;
 pub mod launch;
+pub mod own_binary;
 pub mod program;
 pub mod start;
 pub mod step;

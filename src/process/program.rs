@@ -118,13 +118,14 @@ impl Program<'_> {
             keep,
         };
         let instructions = filter.map(|filter| filter.instructions.as_slice()).unwrap_or_default();
+        // From here on everything is recorded; the program outlives the runtime.
+        rustix::process::set_parent_process_death_signal(None)?;
         let Some(listener) = &init.start else {
             keep_only(&init.channel, keep)?;
             let image = Image::borrowed(self.path, &process.args, &process.env, instructions);
             last.become_program(&image, init.progress);
         };
         let image = Image::packed(self.path, &process.args, &process.env, instructions)?;
-        rustix::process::set_parent_process_death_signal(None)?;
         channel::send_ready(&init.channel)?;
         init.progress.enter(Step::Created);
         keep_only(listener, keep)?;

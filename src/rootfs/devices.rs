@@ -131,5 +131,5 @@ fn bind_host_node(directory: BorrowedFd<'_>, name: &CStr, node: &DeviceNode) -> 
     let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
     let file =
         rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644)).during(Action::Target)?;
-    attach(&tree, file.as_fd())
+    attach(tree.as_fd(), file.as_fd())
 }

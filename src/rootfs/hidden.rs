@@ -62,7 +62,7 @@ impl Masks {
                 | OpenTreeFlags::OPEN_TREE_CLOEXEC
                 | OpenTreeFlags::AT_EMPTY_PATH;
             let tree = open_tree(empty, c"", flags).during(Action::Source)?;
-            return attach(&tree, target.as_fd());
+            return attach(tree.as_fd(), target.as_fd());
         }
         let mounted = [c"nr_blocks=1,nr_inodes=1", c"nr_blocks=1,nr_inodes=2"].into_iter().any(|data| {
             mount(Some(c"tmpfs"), on.as_c_str(), Some(c"tmpfs"), libc::MS_RDONLY, Some(data)).is_ok()
@@ -98,5 +98,5 @@ pub fn make_readonly(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
     let tree = open_tree(&target, c"", flags).during(Action::Source)?;
     let readonly = Attributes { set: 1, ..Attributes::default() };
     set_attributes(tree.as_fd(), c"", false, readonly, None).during(Action::Flags)?;
-    attach(&tree, target.as_fd())
+    attach(tree.as_fd(), target.as_fd())
 }

@@ -20,18 +20,16 @@ const PROC_SUPER_MAGIC: i64 = 0x9fa0;
 ///
 /// # Errors
 /// The first system call that failed.
-pub fn carry_out(root: BorrowedFd<'_>, op: &MountOp, tree: Option<OwnedFd>) -> Result<(), Fault> {
+pub fn carry_out(root: BorrowedFd<'_>, op: &MountOp, tree: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
     let target = op.target.as_c_str();
     match &op.action {
-        MountAction::Bind { source, recursive, attributes, covers_proc } => {
-            let tree = match tree {
-                Some(tree) => tree,
-                None => clone_tree(source, *recursive)?,
-            };
-            if *covers_proc && !is_procfs(&tree)? {
+        MountAction::Bind { source, recursive, attributes, covers_proc, .. } => {
+            let opened = if tree.is_none() { Some(clone_tree(source, *recursive)?) } else { None };
+            let Some(tree) = tree.or(opened.as_ref().map(AsFd::as_fd)) else { return Ok(()) };
+            if *covers_proc && !is_procfs(tree)? {
                 return Err(Fault { action: Action::NotProcfs, errno: Errno::INVAL });
             }
-            return bind(root, op, &tree, *attributes);
+            return bind(root, op, tree, *attributes);
         }
         MountAction::Fresh { fstype, source, flags, data, plain_target } => {
             let directory = if *plain_target { plain(root, target)? } else { directory(root, target)? };
@@ -75,16 +73,21 @@ pub fn clone_tree(source: &CStr, recursive: bool) -> Result<OwnedFd, Fault> {
     open_tree(CWD, source, flags).during(Action::Source)
 }
 
-fn is_procfs(tree: &OwnedFd) -> Result<bool, Fault> {
+fn is_procfs(tree: BorrowedFd<'_>) -> Result<bool, Fault> {
     Ok(rustix::fs::fstatfs(tree).during(Action::Source)?.f_type == PROC_SUPER_MAGIC)
 }
 
-fn bind(root: BorrowedFd<'_>, op: &MountOp, tree: &OwnedFd, attributes: Attributes) -> Result<(), Fault> {
+fn bind(
+    root: BorrowedFd<'_>,
+    op: &MountOp,
+    tree: BorrowedFd<'_>,
+    attributes: Attributes,
+) -> Result<(), Fault> {
     if attributes != Attributes::default() {
-        set_attributes(tree.as_fd(), c"", false, attributes, None).during(Action::Flags)?;
+        set_attributes(tree, c"", false, attributes, None).during(Action::Flags)?;
     }
     if op.recursive != Attributes::default() {
-        set_attributes(tree.as_fd(), c"", true, op.recursive, None).during(Action::Flags)?;
+        set_attributes(tree, c"", true, op.recursive, None).during(Action::Flags)?;
     }
     let target = match open_inside(root, &op.target, false, OFlags::PATH) {
         Err(Errno::NOENT) => {
@@ -106,14 +109,14 @@ fn bind(root: BorrowedFd<'_>, op: &MountOp, tree: &OwnedFd, attributes: Attribut
 ///
 /// # Errors
 /// ENOTDIR when one is a directory and the other is not, EINVAL.
-pub fn attach(tree: &OwnedFd, target: BorrowedFd<'_>) -> Result<(), Fault> {
+pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Fault> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(tree, c"", target, c"", flags).during(Action::Attach)
 }
 
-fn propagate(mount: &OwnedFd, flags: u64) -> Result<(), Fault> {
+fn propagate(mount: BorrowedFd<'_>, flags: u64) -> Result<(), Fault> {
     let change = Attributes { propagation: flags & !libc::MS_REC, ..Attributes::default() };
-    set_attributes(mount.as_fd(), c"", flags & libc::MS_REC != 0, change, None).during(Action::Propagation)
+    set_attributes(mount, c"", flags & libc::MS_REC != 0, change, None).during(Action::Propagation)
 }
 
 /// What follows the mount itself: recursive attributes and propagation.
@@ -126,7 +129,7 @@ fn after(root: BorrowedFd<'_>, op: &MountOp) -> Result<(), Fault> {
         set_attributes(mounted.as_fd(), c"", true, op.recursive, None).during(Action::Flags)?;
     }
     for flags in &op.propagation {
-        propagate(&mounted, *flags)?;
+        propagate(mounted.as_fd(), *flags)?;
     }
     Ok(())
 }
@@ -197,7 +200,7 @@ fn cgroup_v2(root: BorrowedFd<'_>, target: &CStr, flags: u64, container: Option<
     let set = super::options::mount_attributes(flags);
     set_attributes(tree.as_fd(), c"", false, Attributes { set, ..Attributes::default() }, None)
         .during(Action::Flags)?;
-    attach(&tree, directory.as_fd())
+    attach(tree.as_fd(), directory.as_fd())
 }
 
 /// The writable tmpfs that holds a directory for each hierarchy.
@@ -219,7 +222,7 @@ fn cgroup_hierarchy(base: &OwnedFd, hierarchy: &CgroupMount, flags: u64) -> Resu
     set_attributes(tree.as_fd(), c"", false, Attributes { set, ..Attributes::default() }, None)
         .during(Action::Flags)?;
     let target = rustix::fs::openat(base, &hierarchy.name, nofollow, Mode::empty()).during(Action::Target)?;
-    attach(&tree, target.as_fd())
+    attach(tree.as_fd(), target.as_fd())
 }
 
 /// Makes a mount read-only that had to be writable while its contents were made.

@@ -1,6 +1,6 @@
 //! Paths inside the rootfs: lexical cleaning (plan) and resolution beneath its descriptor (child).
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Component, Path};
 
@@ -68,26 +68,58 @@ pub fn open_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> Resu
     }
 }
 
+/// Most often only the last component is missing; else, or if that is a dangling link, it is a walk.
 fn make(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<OwnedFd, Errno> {
-    let mut prefix = Prefix::new(path)?;
-    // Most often only the last component is missing.
-    let mut end = prefix.parent_end();
-    let mut parent = loop {
-        match prefix.with(end, |prefix| open_inside(root, prefix, false, OFlags::PATH | OFlags::DIRECTORY)) {
-            Ok(parent) => break parent,
-            Err(Errno::NOENT) if end > 0 => end = prefix.before(end),
-            Err(error) => return Err(error),
-        }
+    let slash = path.iter().rposition(|byte| *byte == b'/');
+    let (parent, name) = (&path[..slash.unwrap_or(0)], &path[slash.map_or(0, |at| at + 1)..]);
+    let parent = match open_inside(root, &c_string(parent)?, false, OFlags::PATH | OFlags::DIRECTORY) {
+        Err(Errno::NOENT) => return walk(root, path, missing),
+        other => other?,
     };
-    while end < path.len() {
-        let start = prefix.after_slash(end);
-        let next = prefix.component_end(start);
-        let last = next == path.len();
-        let kind = if last { missing } else { Missing::Directory };
-        parent = prefix.component(start, next, |name| make_one(&parent, name, kind))?;
-        end = next;
+    match make_one(&parent, &c_string(name)?, missing) {
+        Err(Errno::LOOP) => walk(root, path, missing),
+        other => other,
     }
-    Ok(parent)
+}
+
+fn c_string(text: &[u8]) -> Result<CString, Errno> {
+    CString::new(text).map_err(|_| Errno::INVAL)
+}
+
+/// Walks a path as the kernel would inside the root, and makes what is missing, behind dangling links too: each
+/// step is from the handle of the one before, and `..` can't lead out.
+fn walk(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<OwnedFd, Errno> {
+    let mut rest: Vec<Vec<u8>> = path.split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec).collect();
+    let mut above: Vec<OwnedFd> = vec![open_inside(root, c".", false, OFlags::PATH | OFlags::DIRECTORY)?];
+    let mut links = 0;
+    while let Some(name) = rest.pop() {
+        match name.as_slice() {
+            b"" | b"." => continue,
+            b".." => {
+                if above.len() > 1 {
+                    above.pop();
+                }
+                continue;
+            }
+            _ => {}
+        }
+        let kind = if rest.iter().all(|part| part.is_empty()) { missing } else { Missing::Directory };
+        let name = c_string(&name)?;
+        let here = above.last().ok_or(Errno::NOENT)?;
+        match make_one(here, &name, kind) {
+            Ok(handle) => above.push(handle),
+            Err(Errno::LOOP) if links < 40 => {
+                links += 1;
+                let target = rustix::fs::readlinkat(here, &name, Vec::new())?;
+                if target.to_bytes().starts_with(b"/") {
+                    above.truncate(1);
+                }
+                rest.extend(target.to_bytes().split(|byte| *byte == b'/').rev().map(<[u8]>::to_vec));
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    above.pop().ok_or(Errno::NOENT)
 }
 
 fn make_one(parent: &OwnedFd, name: &CStr, missing: Missing) -> Result<OwnedFd, Errno> {
@@ -111,58 +143,6 @@ fn make_one(parent: &OwnedFd, name: &CStr, missing: Missing) -> Result<OwnedFd, 
 fn is_symlink(handle: &OwnedFd) -> Result<bool, Errno> {
     let stat = rustix::fs::fstat(handle)?;
     Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode) == rustix::fs::FileType::Symlink)
-}
-
-/// Cuts C strings out of a path without allocating.
-struct Prefix {
-    bytes: [u8; 4097],
-    length: usize,
-}
-
-impl Prefix {
-    fn new(path: &[u8]) -> Result<Self, Errno> {
-        let mut bytes = [0; 4097];
-        let length = path.len();
-        bytes.get_mut(..length).filter(|_| length < 4096).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(path);
-        Ok(Self { bytes, length })
-    }
-
-    /// Where the parent of the whole path ends; 0 when that is the root.
-    fn parent_end(&self) -> usize {
-        self.before(self.length)
-    }
-
-    fn before(&self, end: usize) -> usize {
-        self.bytes[..end].iter().rposition(|byte| *byte == b'/').unwrap_or(0)
-    }
-
-    fn after_slash(&self, at: usize) -> usize {
-        if self.bytes[at] == b'/' { at + 1 } else { at }
-    }
-
-    fn component_end(&self, start: usize) -> usize {
-        self.bytes[start..self.length]
-            .iter()
-            .position(|byte| *byte == b'/')
-            .map_or(self.length, |at| start + at)
-    }
-
-    fn with<T>(&mut self, end: usize, body: impl FnOnce(&CStr) -> Result<T, Errno>) -> Result<T, Errno> {
-        self.component(0, end, body)
-    }
-
-    fn component<T>(
-        &mut self,
-        start: usize,
-        end: usize,
-        body: impl FnOnce(&CStr) -> Result<T, Errno>,
-    ) -> Result<T, Errno> {
-        let kept = std::mem::replace(&mut self.bytes[end], 0);
-        let text = CStr::from_bytes_until_nul(&self.bytes[start..=end]).map_err(|_| Errno::INVAL);
-        let result = text.and_then(body);
-        self.bytes[end] = kept;
-        result
-    }
 }
 
 #[cfg(test)]
@@ -210,7 +190,10 @@ mod tests {
         assert!(path.join("inner/x").is_dir() && path.join("y").is_dir());
         let plain = open_inside(root.as_fd(), c"absolute", true, OFlags::PATH);
         assert_eq!(plain.unwrap_err(), Errno::LOOP);
-        assert_eq!(open_or_make(root.as_fd(), c"dangling", Missing::Directory).unwrap_err(), Errno::LOOP);
+        std::os::unix::fs::symlink("loop", path.join("loop")).unwrap();
+        assert_eq!(open_or_make(root.as_fd(), c"loop", Missing::Directory).unwrap_err(), Errno::LOOP);
+        open_or_make(root.as_fd(), c"dangling/../z", Missing::Directory).unwrap();
+        assert!(path.join("nowhere").is_dir() && path.join("z").is_dir());
         std::fs::remove_dir_all(path).unwrap();
     }
 }

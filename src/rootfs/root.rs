@@ -58,9 +58,13 @@ pub fn enter(root: BorrowedFd<'_>, plan: &RootfsPlan) -> Result<(), Fault> {
     } else if plan.no_pivot {
         move_root()?;
     } else {
+        let shared = plan.propagation & libc::MS_SHARED != 0;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let old = if shared { Some(rustix::fs::openat(CWD, c"/", flags, Mode::empty())?) } else { None };
         rustix::process::pivot_root(c".", c".")?;
-        if plan.propagation & (libc::MS_SHARED | libc::MS_UNBINDABLE) != 0 {
+        if let Some(old) = old {
             // Unmounting must not reach the host.
+            rustix::process::fchdir(old)?;
             mount(None, c".", None, libc::MS_SLAVE | libc::MS_REC, None).during(Action::Propagation)?;
         }
         unmount(c".", UnmountFlags::DETACH).during(Action::Mount)?;

@@ -72,6 +72,9 @@ pub enum MountAction {
         attributes: Attributes,
         /// The source must be a procfs, since it covers /proc.
         covers_proc: bool,
+        /// The source is behind a link of procfs that leads into the runtime's own mount namespace
+        /// (`/proc/PID/fd/N`): the parent opens it.
+        early: bool,
     },
     /// Every cgroup v1 hierarchy below a tmpfs.
     CgroupV1 {

@@ -40,6 +40,10 @@ pub fn load(bundle: &Path, name: &Path) -> Result<Loaded> {
 /// # Errors
 /// As [`load`], without the file's part.
 pub fn parse(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
+    // serde would take an array for an object of defaults.
+    if raw.trim_ascii_start().starts_with(b"[") {
+        return Err(Error::new(Kind::Config, "line 1 column 1: config must be a JSON object, not an array"));
+    }
     match serde_json::from_slice::<Spec>(raw) {
         Ok(spec) => Ok((spec, Vec::new())),
         Err(_) if raw.trim_ascii() == b"null" => Err(Error::new(Kind::Config, "config cannot be null")),

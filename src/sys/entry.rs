@@ -15,6 +15,7 @@ use std::os::unix::ffi::OsStrExt;
 #[unsafe(no_mangle)]
 unsafe extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> libc::c_int {
     davit::sys::signal::ignore_pipe();
+    davit::sys::exec::remember_arguments(argv);
     let count = usize::try_from(argc).unwrap_or(0);
     let mut args = Vec::with_capacity(count);
     for index in 1..count {

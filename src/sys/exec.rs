@@ -3,6 +3,7 @@
 use std::cell::RefCell;
 use std::ffi::{CStr, CString};
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::sync::atomic::{AtomicPtr, Ordering};
 
 use rustix::io::Errno;
 use seccompiler::sock_filter;
@@ -144,16 +145,32 @@ impl Image {
     }
 }
 
-/// execveat(2) of an open file: returns only on failure.
-pub fn execute_file(file: BorrowedFd<'_>, args: &CStringArray, env: &CStringArray) -> Errno {
-    // SAFETY: as for `execute`; the empty path with AT_EMPTY_PATH names the descriptor itself.
+/// The argument vector that the C library gave to the entry.
+static ARGUMENTS: AtomicPtr<*const libc::c_char> = AtomicPtr::new(std::ptr::null_mut());
+
+/// Keeps the argument vector for [`execute_again`].
+pub fn remember_arguments(arguments: *const *const libc::c_char) {
+    ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
+}
+
+/// execveat(2): runs this command line anew from an open file; returns only on failure.
+pub fn execute_again(file: BorrowedFd<'_>) -> Errno {
+    unsafe extern "C" {
+        static environ: *const *const libc::c_char;
+    }
+    let arguments = ARGUMENTS.load(Ordering::Relaxed);
+    if arguments.is_null() {
+        return Errno::INVAL;
+    }
+    // SAFETY: argv and environ are the C library's own NULL-terminated arrays, which live as long as the process;
+    // the empty path with AT_EMPTY_PATH names the descriptor itself.
     unsafe {
         libc::syscall(
             libc::SYS_execveat,
             file.as_raw_fd(),
             c"".as_ptr(),
-            args.as_ptr(),
-            env.as_ptr(),
+            arguments,
+            environ,
             libc::AT_EMPTY_PATH,
         )
     };

@@ -21,8 +21,10 @@ fn namespaces(linux: &Linux, faults: &mut Faults) {
     for (index, namespace) in list.iter().enumerate() {
         let path = format!("linux.namespaces[{index}]");
         if list[..index].iter().any(|earlier| earlier.typ() == namespace.typ()) {
-            let text = format!("malformed spec file: duplicated ns {:?}", namespace.typ().to_string());
-            faults.add(&path, text);
+            let path = namespace.path().as_ref().map(|path| path.display().to_string()).unwrap_or_default();
+            let text =
+                format!("malformed spec file: duplicated ns {{{:?} {path:?}}}", namespace.typ().to_string());
+            faults.add(format!("linux.namespaces[{index}]"), text);
         }
         if let Some(file) = namespace.path()
             && !file.as_os_str().is_empty()
@@ -233,7 +235,7 @@ mod tests {
     #[test]
     fn namespaces_are_unique_and_absolute() {
         let twice = json!({"namespaces": [{"type": "mount"}, {"type": "pid"}, {"type": "pid"}]});
-        one_fault(linux(twice), "malformed spec file: duplicated ns \"pid\"");
+        one_fault(linux(twice), "malformed spec file: duplicated ns {\"pid\" \"\"}");
         one_fault(
             linux(json!({"namespaces": [{"type": "mount"}, {"type": "pid", "path": "x"}]})),
             "absolute",
