@@ -13,7 +13,7 @@ use crate::fault::{Action, During, Fault};
 use crate::identity::apply;
 use crate::plan::process::ProcessPlan;
 use crate::sys::exec::Image;
-use crate::sys::{fd, seccomp};
+use crate::sys::{fd, seccomp, waiting};
 
 /// A program that was found and may be executed.
 #[derive(Debug)]
@@ -146,15 +146,8 @@ struct LastSteps {
 impl LastSteps {
     /// Gives all memory back that is not needed any more and waits for a connection. Never returns.
     fn wait_for_start(&self, image: &Image, progress: &Progress) -> ! {
-        crate::sys::alloc::release_all();
         let Some(listener) = fd::borrow_inherited(self.keep) else { crate::sys::clone::exit_now(1) };
-        let connection = loop {
-            match rustix::net::accept_with(listener, rustix::net::SocketFlags::CLOEXEC) {
-                Ok(connection) => break connection,
-                Err(Errno::INTR | Errno::CONNABORTED) => {}
-                Err(_) => crate::sys::clone::exit_now(1),
-            }
-        };
+        let Ok(connection) = waiting::accept_without_memory(listener) else { crate::sys::clone::exit_now(1) };
         if keep_only(&connection, self.keep).is_err() {
             crate::sys::clone::exit_now(1);
         }

@@ -2,7 +2,7 @@
 //!
 //! A command lives for milliseconds, so nothing is given back to the kernel; freed blocks are kept in lists by
 //! size for reuse. One known range has two uses: its first pages are made present in one call instead of by a
-//! page fault each, and a waiting init can drop it whole ([`release_all`]).
+//! page fault each, and a waiting init can drop it whole (`sys::waiting`).
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -57,28 +57,18 @@ impl Heap {
         result
     }
 
-    fn release(&self) {
-        self.with(|state| {
-            // SAFETY: the range is our own private mapping; the caller vouches that nobody reads it again.
-            unsafe {
-                libc::madvise(state.start as *mut libc::c_void, state.next - state.start, libc::MADV_DONTNEED)
-            };
-        });
+    /// The arena's pages that may have been touched, as address and length.
+    fn touched(&self) -> (usize, usize) {
+        self.with(|state| (state.start, (state.next - state.start).max(PREFAULT)))
     }
 }
 
-/// Stack below the running frame that earlier, deeper calls may have touched.
-const OLD_STACK: usize = 1 << 20;
-
-/// Gives the heap's pages and those of the unused stack back to the kernel: what a waiting init keeps is charged
-/// to its container. Everything ever allocated is gone: only for a child that from here on touches none of it.
-pub fn release_all() {
-    HEAP.release();
-    let here = 0u8;
-    let top = (&raw const here as usize - 16384) & !4095;
-    // SAFETY: the range lies below the stack pointer, the red zone and the frames of this call: nothing lives
-    // there. Parts that were never mapped give an error, which is as good.
-    unsafe { libc::madvise((top - OLD_STACK) as *mut libc::c_void, OLD_STACK, libc::MADV_DONTNEED) };
+/// The heap's pages that may have been touched, as address and length; nothing (0, 0) before the first allocation.
+pub(super) fn touched() -> (usize, usize) {
+    match HEAP.touched() {
+        (0, _) => (0, 0),
+        range => range,
+    }
 }
 
 impl State {
