@@ -59,6 +59,20 @@ impl NamespacePlan {
     }
 }
 
+/// The name of a namespace type in config.json.
+pub fn name(kind: LinuxNamespaceType) -> &'static str {
+    match kind {
+        LinuxNamespaceType::Mount => "mount",
+        LinuxNamespaceType::Cgroup => "cgroup",
+        LinuxNamespaceType::Uts => "uts",
+        LinuxNamespaceType::Ipc => "ipc",
+        LinuxNamespaceType::User => "user",
+        LinuxNamespaceType::Pid => "pid",
+        LinuxNamespaceType::Network => "network",
+        LinuxNamespaceType::Time => "time",
+    }
+}
+
 /// The `CLONE_NEW*` flag of a namespace type.
 pub fn flag(kind: LinuxNamespaceType) -> u64 {
     let flag = match kind {

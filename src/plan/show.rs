@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::Plan;
 use super::process::ProcessPlan;
-use crate::namespaces::NamespacePlan;
+use crate::namespaces::{NamespacePlan, name};
 use crate::rootfs::tree::{MountAction, MountOp, RootfsPlan};
 
 /// One thing that will be done.
@@ -102,7 +102,7 @@ fn namespaces(plan: &NamespacePlan, list: &mut List) {
     }
     list.add("parent", "make init in new namespaces", made.join(" "), "linux.namespaces");
     for join in plan.join_user.iter().chain(&plan.join_pid).chain(&plan.join) {
-        let detail = format!("{} {}", join.kind, text(&join.path));
+        let detail = format!("{} {}", name(join.kind), text(&join.path));
         list.add("init", "join namespace", detail, format!("linux.namespaces[{}]", join.index));
     }
     if let Some(maps) = &plan.id_maps {

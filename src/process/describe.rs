@@ -6,7 +6,7 @@ use super::channel::Failure;
 use super::step::{Position, Step};
 use crate::error::{Error, Kind, errno_text};
 use crate::fault::Action;
-use crate::namespaces::{Join, NamespacePlan};
+use crate::namespaces::{Join, NamespacePlan, name};
 use crate::plan::Plan;
 use crate::rootfs::tree::{MountAction, MountOp};
 
@@ -42,7 +42,8 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Join => {
             let joins = plan.namespaces.join.iter().chain(&plan.namespaces.join_user);
             let what = joins.clone().find(|join| join.index == index);
-            let what = what.map(|join| format!("{} namespace {}", join.kind, join.path.to_string_lossy()));
+            let what =
+                what.map(|join| format!("{} namespace {}", name(join.kind), join.path.to_string_lossy()));
             format!("linux.namespaces[{index}]: join {}", what.unwrap_or_default())
         }
         Step::TimeNamespace => "linux.timeOffsets".into(),
@@ -208,7 +209,7 @@ pub fn exec_failed(path: &str, errno: Errno) -> Error {
 pub fn join_failed(join: &Join, errno: Errno) -> Error {
     let path = join.path.to_string_lossy();
     let error = Error::system(
-        format_args!("linux.namespaces[{}]: join {} namespace {path}", join.index, join.kind),
+        format_args!("linux.namespaces[{}]: join {} namespace {path}", join.index, name(join.kind)),
         errno,
     );
     if errno == Errno::INVAL { error.hint("the path is not a namespace of this type") } else { error }

@@ -16,7 +16,7 @@ use super::step::{Progress, Step};
 use crate::cgroups::Cgroup;
 use crate::container::{Container, Phase, Process, ProcessStat, State, Status};
 use crate::error::{Context, Error, Kind, Result};
-use crate::namespaces::{IdMaps, Join};
+use crate::namespaces::{IdMaps, Join, name};
 use crate::plan::Plan;
 use crate::rootfs::mounts;
 use crate::rootfs::tree::MountAction;

@@ -22,15 +22,19 @@ fn namespaces(linux: &Linux, faults: &mut Faults) {
         let path = format!("linux.namespaces[{index}]");
         if list[..index].iter().any(|earlier| earlier.typ() == namespace.typ()) {
             let path = namespace.path().as_ref().map(|path| path.display().to_string()).unwrap_or_default();
-            let text =
-                format!("malformed spec file: duplicated ns {{{:?} {path:?}}}", namespace.typ().to_string());
+            let text = format!(
+                "malformed spec file: duplicated ns {{{:?} {path:?}}}",
+                crate::namespaces::name(namespace.typ())
+            );
             faults.add(format!("linux.namespaces[{index}]"), text);
         }
         if let Some(file) = namespace.path()
             && !file.as_os_str().is_empty()
             && !file.is_absolute()
         {
-            faults.add(format!("{path}.path"), format!("{} is not an absolute path", file.display()));
+            let kind = crate::namespaces::name(namespace.typ());
+            let text = format!("{kind} namespace: {} is not an absolute path", file.display());
+            faults.add(format!("{path}.path"), text);
         }
     }
 }
@@ -173,15 +177,14 @@ fn sysctl(spec: &Spec, linux: &Linux, faults: &mut Faults) {
             Some(_) => {
                 faults.add(
                     path,
-                    format!("sysctl {key:?} is not allowed in the hosts {} namespace", sysctl_kind(&file)),
+                    format!(
+                        "sysctl {key:?} is not allowed in the hosts {} namespace",
+                        sysctl_namespace(&file).map_or("", crate::namespaces::name)
+                    ),
                 );
             }
         }
     }
-}
-
-fn sysctl_kind(file: &str) -> String {
-    sysctl_namespace(file).map(|kind| kind.to_string()).unwrap_or_default()
 }
 
 fn devices(linux: &Linux, faults: &mut Faults) {
