@@ -68,7 +68,8 @@ pub fn launch(
 fn open_namespace(join: &Join) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, &join.path, flags, Mode::empty()).with_context(|| {
-        format!("linux.namespaces[{}].path: open {}", join.index, join.path.to_string_lossy())
+        let (kind, path) = (name(join.kind), join.path.to_string_lossy());
+        format!("linux.namespaces[{}].path: open {kind} namespace {path}", join.index)
     })
 }
 
