@@ -18,26 +18,30 @@ pub fn run(global: &Global, args: &RunArgs, log: &Log) -> Result<i32> {
     }
     let signals = if args.detach { None } else { Some(wait::catch_signals()?) };
     let made = make(global, &args.create, log, Finish::Run)?;
-    if let Err(error) = poststart(&made) {
-        launch::kill_and_reap(&made.child);
-        return Err(take_down(made, log, Some(error)).unwrap_or_else(unexpected));
+    if let Err(error) = poststart(&made).and_then(|()| made.container.unlock()) {
+        return Err(give_up(made, log, error));
     }
-    made.container.unlock()?;
     let Some(signals) = signals else { return Ok(0) };
-    let code = wait::until_exit(&made.child, &signals)?;
+    let code = match wait::until_exit(&made.child, &signals) {
+        Ok(code) => code,
+        Err(error) => return Err(give_up(made, log, error)),
+    };
     if made.cgroup.oom_killed() {
         log.warn("the container's memory limit was reached: the kernel killed a process of it");
     }
-    if !args.keep
-        && let Some(error) = take_down(made, log, None)
-    {
-        return Err(error);
+    if !args.keep {
+        take_down(made, log)?;
     }
     Ok(code)
 }
 
-fn unexpected() -> Error {
-    Error::new(crate::error::Kind::System, "poststart hook failed")
+/// Nobody will look after the container when this fails: it ends with us.
+fn give_up(made: Made, log: &Log, error: Error) -> Error {
+    launch::kill_and_reap(&made.child);
+    match take_down(made, log) {
+        Ok(()) => error,
+        Err(left) => error.hint(left.to_string()),
+    }
 }
 
 /// H12: after the program was executed, before `run` goes on.
@@ -50,10 +54,10 @@ fn poststart(made: &Made) -> Result<()> {
     hooks::run_all("poststart", &record.hooks.poststart, &state, &record.bundle)
 }
 
-/// Removes what is left of a container whose init has ended; gives `error`, or what went wrong with that.
-fn take_down(made: Made, log: &Log, error: Option<Error>) -> Option<Error> {
+/// Removes what is left of a container whose init has ended.
+fn take_down(made: Made, log: &Log) -> Result<()> {
     let record = made.container.record.clone();
     let destroyed = made.container.destroy();
     crate::commands::delete::run_poststop(&record, &mut |text| log.warn(text));
-    error.or(destroyed.err())
+    destroyed
 }

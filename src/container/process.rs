@@ -65,6 +65,11 @@ impl ProcessStat {
     pub fn has_ended(&self) -> bool {
         matches!(self.state, b'Z' | b'X' | b'x')
     }
+
+    /// Whether a signal or a tracer has stopped it (proc(5): `T`, `t`).
+    pub fn is_stopped(&self) -> bool {
+        matches!(self.state, b'T' | b't')
+    }
 }
 
 impl Process {

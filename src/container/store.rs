@@ -109,21 +109,12 @@ impl Store {
             }
             Err(errno) => return failed(errno),
         }
-        let dir = match open_dir(stage) {
-            Ok(dir) => dir,
-            Err(Errno::NOENT) => return Ok(None),
-            Err(errno) => return failed(errno),
-        };
-        // Before the lock another create may have taken this one for a dead one's, and made its own.
-        if !try_lock(&dir, true)? {
-            return Ok(None);
+        let taken = take_stage(stage);
+        if taken.is_err() {
+            // Still empty and ours: out of descriptors, for instance.
+            let _ = rustix::fs::rmdir(stage);
         }
-        let Some(stat) = stat_at(&dir, stage)? else { return Ok(None) };
-        // The caller's umask may have taken something away.
-        if Mode::from_raw_mode(stat.st_mode) != MODE {
-            rustix::fs::fchmod(&dir, MODE).with_context(|| format!("chmod {}", stage.display()))?;
-        }
-        Ok(Some(dir))
+        taken
     }
 
     /// Renames the complete directory, unless the ID is taken by something that is not a dead create's.
@@ -327,6 +318,25 @@ fn stat_at(dir: impl AsFd, path: &Path) -> Result<Option<Stat>> {
         Err(Errno::NOENT) => Ok(None),
         Err(errno) => Err(Error::system(format_args!("stat {}", path.display()), errno)),
     }
+}
+
+/// Opens and locks the directory that was just made; `None` if another process was faster.
+fn take_stage(stage: &Path) -> Result<Option<OwnedFd>> {
+    let dir = match open_dir(stage) {
+        Ok(dir) => dir,
+        Err(Errno::NOENT) => return Ok(None),
+        Err(errno) => return Err(Error::system(format_args!("make {}", stage.display()), errno)),
+    };
+    // Before the lock another create may have taken this one for a dead one's, and made its own.
+    if !try_lock(&dir, true)? {
+        return Ok(None);
+    }
+    let Some(stat) = stat_at(&dir, stage)? else { return Ok(None) };
+    // The caller's umask may have taken something away.
+    if Mode::from_raw_mode(stat.st_mode) != MODE {
+        rustix::fs::fchmod(&dir, MODE).with_context(|| format!("chmod {}", stage.display()))?;
+    }
+    Ok(Some(dir))
 }
 
 /// Renames a directory if the new name is free; not every file system has the flag (NFS), but none puts a

@@ -108,6 +108,12 @@ fn doing(plan: &Plan, position: Position, action: Action) -> String {
     };
     match action {
         Action::Step => mount.unwrap_or_default(),
+        Action::Target if matches!(position.step, Step::Masked | Step::Readonly | Step::ReadonlyMount) => {
+            "open".into()
+        }
+        Action::Target if matches!(position.step, Step::Device | Step::DevLinks) => {
+            "open or make its directory".into()
+        }
         Action::Target => "make the mount point".into(),
         Action::Source => match plan.rootfs.mounts.get(position.index).map(|op| &op.action) {
             Some(MountAction::Bind { source, .. }) if position.step == Step::Mount => {

@@ -44,6 +44,9 @@ pub struct Init<'a> {
     pub available: u64,
 }
 
+/// Descriptors to be left for init's own work when RLIMIT_NOFILE is too low for all bind mounts.
+const SPARE: usize = 16;
+
 /// How far the parent has let it go.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Go {
@@ -143,12 +146,20 @@ impl Init<'_> {
         Ok(sources)
     }
 
+    /// As many as there may be descriptors, less [`SPARE`]; the others are opened when their turn comes, with the
+    /// rights that are left then.
     fn open_sources(&self) -> Result<Vec<(usize, OwnedFd)>, Fault> {
         let mut sources = Vec::with_capacity(self.plan.rootfs.mounts.len());
         for (index, op) in self.plan.rootfs.mounts.iter().enumerate() {
-            if let MountAction::Bind { source, recursive, early: false, .. } = &op.action {
-                self.progress.at(Step::Mount, index);
-                sources.push((index, mounts::clone_tree(source, *recursive)?));
+            let MountAction::Bind { source, recursive, early: false, .. } = &op.action else { continue };
+            self.progress.at(Step::Mount, index);
+            match mounts::clone_tree(source, *recursive) {
+                Ok(tree) => sources.push((index, tree)),
+                Err(Fault { errno: Errno::MFILE, .. }) => {
+                    sources.truncate(sources.len().saturating_sub(SPARE));
+                    break;
+                }
+                Err(fault) => return Err(fault),
             }
         }
         Ok(sources)
@@ -170,6 +181,7 @@ impl Init<'_> {
             mounts::carry_out(root.as_fd(), op, opened.map(|(_, tree)| tree.as_fd()))?;
         }
         if plan.dev_links {
+            self.progress.enter(Step::DevLinks);
             let dev = DevDirectory::open(root.as_fd())?;
             let bind = self.plan.namespaces.in_user_namespace();
             for (index, node) in plan.devices.iter().enumerate() {

@@ -192,8 +192,18 @@ fn attend(
     }
     cgroup.attach(pid)?;
     container.record.set_init(Process::of(pid)?);
-    container.record.phase = Phase::Created;
+    // While hooks run it is still being created, for whoever asks (H7).
+    container.record.phase = if has_early_hooks(plan) { Phase::Creating } else { Phase::Created };
     container.save()?;
+    let_go(channel)
+}
+
+/// Whether hooks run before init goes on.
+fn has_early_hooks(plan: &Plan) -> bool {
+    !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty())
+}
+
+fn let_go(channel: &OwnedFd) -> Result<()> {
     match channel::send_go(channel) {
         // It is dead: follow() tells why.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
@@ -245,7 +255,7 @@ fn path_file(path: &str) -> &'static str {
 /// Listens to init until it is where it should be.
 fn follow(
     plan: &Plan,
-    container: &Container,
+    container: &mut Container,
     channel: &OwnedFd,
     progress: &Progress,
     child: &Child,
@@ -255,7 +265,9 @@ fn follow(
             Message::Ready => return Ok(()),
             Message::NamespacesReady => {
                 run_hooks(plan, container, child.pid)?;
-                channel::send_go(channel).context("let init go on after the hooks")?;
+                container.record.phase = Phase::Created;
+                container.save()?;
+                let_go(channel)?;
             }
             Message::Failed(failure) => return Err(describe::failure(plan, &failure)),
             Message::End if progress.position().step == Step::Exec => return Ok(()),

@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
@@ -15,6 +16,9 @@ use crate::error::{Context, Error, Kind, Result};
 
 /// The name that the socket has until init waits on it.
 const EARLY_NAME: &str = ".start.sock";
+
+/// How long init may keep silent before its state is looked at.
+const PATIENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
 
 fn socket() -> Result<OwnedFd> {
     let kind = SocketType::SEQPACKET;
@@ -50,7 +54,7 @@ pub fn announce(directory: BorrowedFd<'_>) -> Result<()> {
 /// Tells init to go on and waits until it has executed the program.
 ///
 /// # Errors
-/// Init is dead, or could not execute the program.
+/// Init is dead or stopped by a signal, or could not execute the program.
 pub fn start(directory: BorrowedFd<'_>, pid: i32) -> Result<()> {
     let socket = socket()?;
     match connect(&socket, &address(directory, START_SOCKET)?) {
@@ -61,6 +65,7 @@ pub fn start(directory: BorrowedFd<'_>, pid: i32) -> Result<()> {
     // From here on it can't be started again.
     rustix::fs::unlinkat(directory, START_SOCKET, rustix::fs::AtFlags::empty())
         .context("remove the start socket")?;
+    wait_for_answer(socket.as_fd(), pid)?;
     match channel::next(socket.as_fd()).context("wait for the program's start")? {
         Message::Failed(failure) if failure.position.step == Step::Exec => {
             Err(describe::exec_failed(&failure.text, failure.fault.errno))
@@ -75,6 +80,31 @@ pub fn start(directory: BorrowedFd<'_>, pid: i32) -> Result<()> {
         Message::End if still_waits(pid)? => Err(dead()),
         _ => Ok(()),
     }
+}
+
+/// Waits until init answers or the connection is closed. Its death closes it as well; only an init that is stopped
+/// would keep us for ever.
+fn wait_for_answer(socket: BorrowedFd<'_>, pid: i32) -> Result<()> {
+    loop {
+        match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::IN)], Some(&PATIENCE)) {
+            Ok(0) => match ProcessStat::read(pid)? {
+                Some(stat) if stat.is_stopped() => return Err(suspended(pid, stat.state)),
+                _ => {}
+            },
+            Ok(_) => return Ok(()),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno).context("wait for the program's start"),
+        }
+    }
+}
+
+fn suspended(pid: i32, state: u8) -> Error {
+    let state = char::from(state);
+    Error::new(
+        Kind::State,
+        format!("container init (pid {pid}) does not answer: its state is {state} (stopped)"),
+    )
+    .hint("it goes on with the start when it gets SIGCONT")
 }
 
 /// The connection is closed by execve, or by the death of an init that has not executed anything.

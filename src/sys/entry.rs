@@ -14,7 +14,7 @@ use std::os::unix::ffi::OsStrExt;
 /// The C library passes `argc` C strings that live as long as the process.
 #[unsafe(no_mangle)]
 unsafe extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -> libc::c_int {
-    davit::sys::signal::ignore_pipe();
+    davit::sys::signal::set_own();
     davit::sys::exec::remember_arguments(argv);
     let count = usize::try_from(argc).unwrap_or(0);
     let mut args = Vec::with_capacity(count);

@@ -25,10 +25,14 @@ pub fn reset(ignored: u64) {
     }
 }
 
-/// Ignores SIGPIPE: a reader that is gone is an error of write(2), not our death.
-pub fn ignore_pipe() {
-    // SAFETY: SIG_IGN is a valid disposition, no handler of ours is involved.
-    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_IGN) };
+/// Ignores SIGPIPE: a reader that is gone is an error of write(2), not our death. Does not ignore SIGCHLD, if the
+/// caller did: children would vanish before they are waited for (wait(2), "POSIX.1-2001 specifies").
+pub fn set_own() {
+    // SAFETY: SIG_IGN and SIG_DFL are valid dispositions, no handler of ours is involved.
+    unsafe {
+        libc::signal(libc::SIGPIPE, libc::SIG_IGN);
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+    }
 }
 
 /// Blocks every signal and opens a signalfd(2) that reads them.
