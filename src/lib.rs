@@ -6,8 +6,8 @@
 //! ```
 //!
 //! Read `main.rs → commands/run.rs → plan/mod.rs → process/launch.rs → process/init.rs → sys/`.
-//! A module uses only modules below it: commands → plan, process → rootfs, cgroups, seccomp, namespaces,
-//! identity, container → spec, sys.
+//! A module uses only modules below it: commands → process → plan → spec, container → rootfs, cgroups, seccomp,
+//! namespaces, identity → sys, error, fault. `docs/architecture.md` has the whole table.
 
 pub mod cgroups;
 pub mod cli;
