@@ -369,10 +369,9 @@ mod tests {
         let (path, global) = to_file("fifo", LogFormat::Json);
         rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, Mode::RUSR | Mode::WUSR, 0)
             .unwrap();
-        let begin = Instant::now();
         let log = Log::open(&global).unwrap();
+        assert!(matches!(log.target, Target::Nowhere));
         log.fail_to("lost", pipe().1.as_fd(), false);
-        assert!(begin.elapsed() < Duration::from_millis(500));
         // With a reader that does not read: full after 64 KiB, then everything is dropped after one wait.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let reader = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
@@ -381,7 +380,7 @@ mod tests {
         for _ in 0..100 {
             log.fail_to(&"x".repeat(70_000), stderr.as_fd(), false);
         }
-        assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
+        assert!(log.stuck.get());
         drop(reader);
         std::fs::remove_file(path).unwrap();
     }

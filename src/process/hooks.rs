@@ -267,10 +267,11 @@ mod tests {
     #[test]
     fn args_and_env_are_as_given() {
         run(&hook(&["a name", "-c", "test \"$0\" = 'a name'"]), b"{}", Path::new("/")).expect("argv[0]");
-        let mut with_env = sh("test \"$A\" = 1=2 && test -z \"$CARGO_PKG_NAME\"");
+        let mut with_env = sh("test \"$A\" = 1=2 && test -z \"$HOME\"");
         with_env.set_env(Some(vec!["A=1=2".into()]));
         run(&with_env, b"{}", Path::new("/")).expect("only its own");
-        run(&sh("test \"$CARGO_PKG_NAME\" = davit"), b"{}", Path::new("/")).expect("inherited");
+        let path = std::env::var("PATH").expect("a path");
+        run(&sh(&format!("test \"$PATH\" = {path:?}")), b"{}", Path::new("/")).expect("inherited");
         run(&sh("test \"$PWD\" = /proc"), b"{}", Path::new("/proc")).expect("cwd");
         run(&sh("test \"$PWD\" = /"), b"{}", Path::new("/no/such/bundle")).expect("bundle gone");
     }
