@@ -38,16 +38,14 @@ pub enum Action {
     NotFound,
     /// The program is a directory.
     IsDirectory,
-    /// The program is Davit's own binary.
-    OwnBinary,
-    /// The program may be executed but not read.
-    Unreadable,
+    /// What is mounted would hide a part of procfs.
+    OverProc,
     /// The working directory is outside of the container's root.
     Outside,
 }
 
 impl Action {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 18] = [
         Self::Step,
         Self::Target,
         Self::Source,
@@ -64,8 +62,7 @@ impl Action {
         Self::Write,
         Self::NotFound,
         Self::IsDirectory,
-        Self::OwnBinary,
-        Self::Unreadable,
+        Self::OverProc,
         Self::Outside,
     ];
 

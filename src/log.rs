@@ -245,9 +245,9 @@ fn cut(message: &str) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
-    use std::time::{Duration, Instant};
+    use std::path::PathBuf;
+    use std::time::Duration;
 
     use super::*;
 

@@ -1,5 +1,6 @@
 //! `create`: a container up to the point just before its program runs.
 
+use std::ffi::CStr;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -63,6 +64,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
         own_binary::run_from_clone()?;
     }
     check_rootfs(&plan)?;
+    check_joined(&plan)?;
     if log.is_debug() {
         for step in show::steps(&plan) {
             log.debug(format_args!("plan: {}: {} {} [{}]", step.by, step.action, step.detail, step.path));
@@ -157,6 +159,32 @@ fn check_rootfs(plan: &Plan) -> Result<()> {
         }
         _ => Err(Error::config("root.path", format!("invalid rootfs: {text} is not a directory"))),
     }
+}
+
+/// R16: a namespace that is joined by path may turn out to be the host's own, and what is set there is the host's.
+fn check_joined(plan: &Plan) -> Result<()> {
+    use oci_spec::runtime::LinuxNamespaceType::{Ipc, Network, Uts};
+    for join in &plan.namespaces.join {
+        let (own, set): (&CStr, Option<String>) = match join.kind {
+            Network => (c"/proc/self/ns/net", plan.sysctl_below("sys/net/")),
+            Ipc => (
+                c"/proc/self/ns/ipc",
+                plan.sysctl_below("sys/fs/").or_else(|| plan.sysctl_below("sys/kernel/")),
+            ),
+            Uts if plan.hostname.is_some() || plan.domainname.is_some() => {
+                (c"/proc/self/ns/uts", Some("hostname".into()))
+            }
+            _ => continue,
+        };
+        let Some(set) = set else { continue };
+        let inode = |path: &CStr| rustix::fs::stat(path).map(|stat| (stat.st_dev, stat.st_ino));
+        if inode(&join.path).is_ok_and(|joined| inode(own).is_ok_and(|own| own == joined)) {
+            let kind = crate::namespaces::name(join.kind);
+            let text = format!("{set} not allowed in host {kind} namespace");
+            return Err(Error::config(&format!("linux.namespaces[{}].path", join.index), text));
+        }
+    }
+    Ok(())
 }
 
 /// What is known before anything has been made: written first, so that a crash at any moment leaves something

@@ -13,11 +13,10 @@ use crate::rootfs::options;
 
 /// What later work switches on, in one place.
 mod built {
-    pub const HOOKS: &[&str] =
-        &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
+    pub const HOOKS: &[&str] = &["prestart", "createRuntime", "poststart", "poststop"];
     pub const SYSTEMD: bool = false;
-    pub const RDMA: bool = false;
-    pub const APPARMOR: bool = false;
+    pub const RDMA: bool = true;
+    pub const APPARMOR: bool = true;
     pub const SELINUX: bool = false;
     pub const INTEL_RDT: bool = false;
     pub const IDMAP: bool = false;
@@ -101,7 +100,7 @@ const CAPABILITIES: &[&str] = &[
 /// The mount options that are not data for a file system. The two that map ids have an entry of their own
 /// (`mountExtensions`), and runc does not list them either (features.md J4).
 fn mount_options() -> Vec<&'static str> {
-    options::known().filter(|option| !matches!(*option, "idmap" | "ridmap")).collect()
+    options::known().filter(|option| !matches!(*option, "idmap" | "ridmap" | "tmpcopyup")).collect()
 }
 
 type Names = &'static [&'static str];
@@ -273,7 +272,7 @@ mod tests {
             (features.oci_version_min().as_str(), features.oci_version_max().as_str()),
             ("1.0.0", "1.3.0")
         );
-        assert_eq!(features.hooks().as_ref().unwrap().len(), 6);
+        assert_eq!(features.hooks().as_ref().unwrap().len(), 4);
         assert_eq!(features.potentially_unsafe_config_annotations().as_deref(), Some(&[][..]));
     }
 
@@ -284,11 +283,10 @@ mod tests {
         let listed = features.mount_options().as_ref().unwrap();
         let listed: Vec<_> = listed.iter().map(String::as_str).collect();
         assert!(listed.is_sorted_by(|left, right| left < right));
-        for known in ["rro", "rrw", "tmpcopyup", "defaults", "nosymfollow", "runbindable", "bind", "ro", "rw"]
-        {
+        for known in ["rro", "rrw", "defaults", "nosymfollow", "runbindable", "bind", "ro", "rw"] {
             assert!(listed.contains(&known), "{known}");
         }
-        for other in ["idmap", "ridmap", "mode", "size"] {
+        for other in ["idmap", "ridmap", "tmpcopyup", "mode", "size"] {
             assert!(!listed.contains(&other), "{other}");
         }
     }

@@ -27,8 +27,6 @@ pub struct ProcessStat {
     pub state: u8,
     /// Field 22: clock ticks since boot.
     pub start_time: u64,
-    /// Field 33: the signals 1 to 31 that are ignored, bit N-1 for signal N.
-    pub ignored: u32,
 }
 
 impl ProcessStat {
@@ -57,8 +55,7 @@ impl ProcessStat {
         let mut fields = line.get(close + 1..)?.split(|&byte| byte == b' ').filter(|field| !field.is_empty());
         let state = *fields.next()?.first()?; // field 3
         let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?; // field 22
-        let ignored = std::str::from_utf8(fields.nth(10)?).ok()?.parse().ok()?; // field 33
-        Some(Self { comm, state, start_time, ignored })
+        Some(Self { comm, state, start_time })
     }
 
     /// A zombie or dead process: it has ended, only its parent has not asked yet.
@@ -142,17 +139,13 @@ fn read_small<'b>(path: &str, buffer: &'b mut [u8]) -> Result<&'b [u8], Errno> {
 mod tests {
     use super::*;
 
-    const LINE: &[u8] =
-        b"7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3 4 5 6 7 8 9 10 4097 12\n";
+    const LINE: &[u8] = b"7 (a) b (c)) S 1 7 7 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 4242 1 2 3\n";
 
     /// [S6] The comm may hold `)` and blanks; the state is field 3, the start time field 22.
     #[test]
     fn stat_line_is_parsed_from_the_last_parenthesis() {
         let stat = ProcessStat::parse(LINE).expect("parses");
-        assert_eq!(
-            stat,
-            ProcessStat { comm: b"a) b (c)".to_vec(), state: b'S', start_time: 4242, ignored: 4097 }
-        );
+        assert_eq!(stat, ProcessStat { comm: b"a) b (c)".to_vec(), state: b'S', start_time: 4242 });
         assert_eq!(ProcessStat::parse(b"7 (a) S 1"), None);
         assert_eq!(ProcessStat::parse(b""), None);
     }

@@ -59,8 +59,8 @@ pub(super) fn derive<E>(
     }
     // The comm changes at execve, the socket goes when init was told to: together they leave no moment in
     // which a payload that took our comm is called created.
-    if init.comm == INIT_COMM.as_bytes() && waits()? {
-        return Ok(Status::Created);
+    if init.comm == INIT_COMM.as_bytes() {
+        return Ok(if waits()? { Status::Created } else { Status::Creating });
     }
     Ok(Status::Running)
 }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     fn status(phase: Phase, creator_alive: bool, comm: Option<&str>, frozen: bool, waits: bool) -> Status {
-        let init = comm.map(|comm| ProcessStat { comm: comm.into(), state: b'S', start_time: 1, ignored: 0 });
+        let init = comm.map(|comm| ProcessStat { comm: comm.into(), state: b'S', start_time: 1 });
         let Ok(status) = derive::<()>(&Facts { phase, creator_alive, init }, || Ok(frozen), || Ok(waits))
         else {
             panic!("no question fails")
@@ -87,7 +87,7 @@ mod tests {
         assert_eq!(status(Creating, false, Some(INIT_COMM), false, true), Status::Stopped);
         assert_eq!(status(Created, false, None, true, true), Status::Stopped);
         assert_eq!(status(Created, false, Some(INIT_COMM), false, true), Status::Created);
-        assert_eq!(status(Created, false, Some(INIT_COMM), false, false), Status::Running);
+        assert_eq!(status(Created, false, Some(INIT_COMM), false, false), Status::Creating);
         assert_eq!(status(Created, false, Some("sh"), false, true), Status::Running);
         assert_eq!(status(Created, false, Some("sh"), true, false), Status::Paused);
         assert_eq!(status(Created, false, Some(INIT_COMM), true, true), Status::Paused);

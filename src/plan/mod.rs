@@ -200,6 +200,12 @@ fn hooks(spec: &Spec) -> Result<Hooks> {
 }
 
 impl Plan {
+    /// The first kernel parameter whose file begins so, as texts name it.
+    pub fn sysctl_below(&self, prefix: &str) -> Option<String> {
+        let found = self.sysctl.iter().find(|sysctl| sysctl.file.to_bytes().starts_with(prefix.as_bytes()));
+        found.map(|sysctl| format!("sysctl {:?}", sysctl.key))
+    }
+
     /// Whether a process of a container could see init before it is the program: in a pid namespace that others are
     /// in already. In a fresh one nobody is there before the program (and a created container's init waits, which
     /// is another matter).

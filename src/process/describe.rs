@@ -150,6 +150,7 @@ fn broken_rule(action: Action) -> Option<&'static str> {
     Some(match action {
         Action::Plain => "must be mounted on ordinary directory",
         Action::NotProcfs => "cannot be mounted because it is not of type proc",
+        Action::OverProc => "cannot be mounted because it is inside /proc",
         Action::Occupied => "something else is there already",
         Action::NotNull => "/dev/null is not the null device (character device 1:3)",
         Action::Outside => "current working directory is outside of container mount namespace root",
@@ -188,8 +189,6 @@ fn program_missing(plan: &Plan, action: Action, errno: Errno) -> Error {
     let text = match action {
         Action::NotFound => format!("exec: {name:?}: executable file not found in $PATH"),
         Action::IsDirectory => format!("exec: {name:?}: is a directory"),
-        Action::OwnBinary => format!("exec: {name:?}: permission denied: it is the runtime's own binary"),
-        Action::Unreadable => format!("exec: {name:?}: permission denied: the program can't be read"),
         Action::Open => format!("exec: {name:?}: stat {name}: {}", errno_text(&errno.into())),
         _ => format!("exec: {name:?}: {}", errno_text(&errno.into())),
     };

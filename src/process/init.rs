@@ -8,7 +8,7 @@ use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
 
 use super::channel;
-use super::program::{self, Guard, Program};
+use super::program::{self, Program};
 use super::step::{Progress, Step};
 use crate::container::INIT_COMM;
 use crate::fault::{Action, During, Fault};
@@ -16,6 +16,7 @@ use crate::identity::apply;
 use crate::plan::Plan;
 use crate::rootfs::tree::{MountAction, MountOp};
 use crate::rootfs::{devices::DevDirectory, hidden, mounts, paths, root};
+use crate::sys::exec::Room;
 use crate::sys::procfs::Proc;
 use crate::sys::{clone, credentials, fd, netlink, signal};
 
@@ -34,10 +35,10 @@ pub struct Init<'a> {
     pub joins: Vec<OwnedFd>,
     /// Sources of bind mounts that the parent opened, by the mount's index.
     pub sources: Vec<(usize, OwnedFd)>,
-    /// `create`: where it listens for `start`. None: it executes the program at once (`run`).
-    pub start: Option<OwnedFd>,
-    /// Keeps the runtime's own file from being run.
-    pub guard: Guard,
+    /// `create`: where it listens for `start`, and room for what it keeps while it waits. None: it executes the program at once (`run`).
+    pub start: Option<(OwnedFd, Room)>,
+    /// The runtime is root and needs nothing of init's /proc files: init hides from the start.
+    pub hide_early: bool,
     /// The signals that the runtime or its caller ignores, bit N-1 for signal N.
     pub ignored: u64,
     /// The capabilities that the runtime may use and pass on.
@@ -95,6 +96,10 @@ impl Init<'_> {
     fn begin(&self) -> Result<(), Fault> {
         self.progress.enter(Step::Start);
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+        if self.hide_early {
+            // Nobody in a namespace that it joins may look into it (R12).
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        }
         signal::reset(self.ignored);
         let mut name = [0u8; 16];
         name[..INIT_COMM.len()].copy_from_slice(INIT_COMM.as_bytes());
@@ -130,7 +135,10 @@ impl Init<'_> {
             apply::set_ids(0, 0)?;
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         }
-        rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        if namespaces.in_user_namespace() || !self.hide_early {
+            // Changing ids made it dumpable again, or the maps had to be written first.
+            rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        }
         if let Some(offsets) = &namespaces.time_offsets {
             self.progress.enter(Step::TimeNamespace);
             clone::unshare(clone::CLONE_NEWTIME)?;
@@ -328,7 +336,7 @@ impl Init<'_> {
     /// Finds the program as the container's user, so that a missing one fails `create` and not `start` (S10).
     fn look_up(&self) -> Result<Program<'_>, Fault> {
         self.progress.enter(Step::Lookup);
-        let found = program::look_up(&self.plan.process, self.guard)?;
+        let found = program::look_up(&self.plan.process)?;
         let home = self.plan.process.find_home.then(|| read_passwd(self.plan.process.uid));
         if let Some(home) = home {
             self.plan.process.env.set_extra(home);

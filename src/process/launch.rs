@@ -11,10 +11,10 @@ use super::channel::{self, Message};
 use super::describe;
 use super::hooks;
 use super::init::Init;
-use super::program::Guard;
+use super::own_binary;
 use super::step::{Progress, Step};
 use crate::cgroups::Cgroup;
-use crate::container::{Container, Phase, Process, ProcessStat, State, Status};
+use crate::container::{Container, Phase, Process, State, Status};
 use crate::error::{Context, Error, Kind, Result};
 use crate::namespaces::{IdMaps, Join, name};
 use crate::plan::Plan;
@@ -22,6 +22,7 @@ use crate::rootfs::mounts;
 use crate::rootfs::tree::MountAction;
 use crate::sys::clone::{self, Child};
 use crate::sys::credentials::permitted_capabilities;
+use crate::sys::exec::Room;
 use crate::sys::fd;
 use crate::sys::page::SharedWord;
 use crate::sys::procfs::Proc;
@@ -40,17 +41,18 @@ pub fn launch(
     let progress = Progress::new().context("share a page with init")?;
     let (parent_end, child_end) = channel::pair().context("make the channel to init")?;
     let open = |join: &Join| open_namespace(join);
+    let proc = Proc::open().context("open /proc")?;
     let init = Init {
         plan,
         progress: &progress,
         channel: child_end,
-        proc: Proc::open().context("open /proc")?,
         sources: early_sources(plan)?,
         joins: plan.namespaces.join.iter().map(open).collect::<Result<_>>()?,
-        start,
-        guard: guard(plan)?,
-        ignored: ignored_signals()?,
+        start: start.map(|listener| waiting_room(plan).map(|room| (listener, room))).transpose()?,
+        hide_early: rustix::process::geteuid().is_root(),
+        ignored: ignored_signals(&proc)?,
         available: available(plan)?,
+        proc,
     };
     let child = clone_init(plan, cgroup, &init, &parent_end)?;
     drop(init.channel);
@@ -90,18 +92,23 @@ fn early_sources(plan: &Plan) -> Result<Vec<(usize, OwnedFd)>> {
     Ok(sources)
 }
 
-fn guard(plan: &Plan) -> Result<Guard> {
-    let own = rustix::fs::stat(c"/proc/self/exe").context("stat /proc/self/exe")?;
-    let strict = plan.process.uid == 0 && !plan.namespaces.in_user_namespace();
-    Ok(Guard { own_binary: (own.st_dev, own.st_ino), strict })
+/// Mapped here, before the container's own limits are in force.
+fn waiting_room(plan: &Plan) -> Result<Room> {
+    let process = &plan.process;
+    let filter = plan.seccomp.as_ref().map(|filter| filter.instructions.as_slice()).unwrap_or_default();
+    Room::new(&process.candidates, &process.args, &process.env, filter).context("map memory for init")
 }
 
-/// What init must not hand on. The kernel shows the first 31 signals here; nobody ignores real-time ones.
-fn ignored_signals() -> Result<u64> {
-    let own = rustix::process::getpid().as_raw_nonzero().get();
-    let stat = ProcessStat::read(own)?
-        .ok_or_else(|| Error::new(Kind::System, "/proc does not show this process"))?;
-    Ok(u64::from(stat.ignored))
+/// What init must not hand on: `SigIgn` of /proc/self/status (proc(5)), bit N-1 for signal N.
+fn ignored_signals(proc: &Proc) -> Result<u64> {
+    let doing = "read /proc/self/status";
+    let mut buffer = [0u8; 4096];
+    let file = proc.open_file(c"self/status", OFlags::RDONLY).context(doing)?;
+    let length = rustix::io::read(&file, &mut buffer).context(doing)?;
+    let text = String::from_utf8_lossy(&buffer[..length]);
+    let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
+    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok())
+        .ok_or_else(|| Error::new(Kind::System, format!("{doing}: no SigIgn")))
 }
 
 /// The capabilities that init holds before it drops them: in a user namespace all.
@@ -116,7 +123,7 @@ fn available(plan: &Plan) -> Result<u64> {
 fn clone_init(plan: &Plan, cgroup: &Cgroup, init: &Init<'_>, parent_end: &OwnedFd) -> Result<Child> {
     let namespaces = &plan.namespaces;
     if let Some(user) = &namespaces.join_user {
-        return clone_into_user_namespace(plan, cgroup, init, user);
+        return clone_into_user_namespace(plan, cgroup, init, user, parent_end);
     }
     let joined = namespaces.join_pid.as_ref().map(enter_pid_namespace).transpose()?;
     let made = clone::clone3(namespaces.clone_flags, cgroup.clone_into_fd(), false, || {
@@ -141,11 +148,19 @@ fn enter_pid_namespace(join: &Join) -> Result<OwnedFd> {
 
 /// The one case with a process in between: the other namespaces must be made inside the user namespace that is
 /// joined, and whoever has joined it can't come back. It makes init as its sibling and ends.
-fn clone_into_user_namespace(plan: &Plan, cgroup: &Cgroup, init: &Init<'_>, user: &Join) -> Result<Child> {
+fn clone_into_user_namespace(
+    plan: &Plan,
+    cgroup: &Cgroup,
+    init: &Init<'_>,
+    user: &Join,
+    parent_end: &OwnedFd,
+) -> Result<Child> {
     let file = open_namespace(user)?;
     let pid_file = plan.namespaces.join_pid.as_ref().map(open_namespace).transpose()?;
     let pid = SharedWord::new().context("share a page")?;
     let middle = clone::clone3(0, None, false, || {
+        // Else both would keep the channel open that tells them of the parent's death.
+        fd::close_in_child(parent_end.as_fd());
         init.progress.at(Step::Join, user.index);
         let result = clone::setns(file.as_fd(), libc::CLONE_NEWUSER)
             .and_then(|()| {
@@ -270,7 +285,9 @@ fn follow(
                 let_go(channel)?;
             }
             Message::Failed(failure) => return Err(describe::failure(plan, &failure)),
-            Message::End if progress.position().step == Step::Exec => return Ok(()),
+            Message::End if progress.position().step == Step::Exec => {
+                return own_binary::refuse_as_program(plan, child.pid);
+            }
             Message::End => {
                 let place = describe::place(plan, progress.position());
                 return Err(Error::new(Kind::System, format!("init ended unexpectedly at {place}")));

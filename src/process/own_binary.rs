@@ -10,7 +10,8 @@ use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use crate::error::{Context, Error, Result};
+use crate::error::{Context, Error, Kind, Result};
+use crate::plan::Plan;
 use crate::sys::exec::execute_again;
 use crate::sys::mount::{Attributes, set_attributes};
 
@@ -34,6 +35,29 @@ pub fn run_from_clone() -> Result<()> {
     let copy =
         sealed_copy().map_err(|error| error.hint(format!("a read-only mount of it failed too: {errno}")))?;
     Err(Error::system("run the sealed copy of the own binary", execute_again(copy.as_fd())))
+}
+
+/// Refuses a container whose program turned out to be the runtime's own file: `/proc/self/exe`, by whatever way
+/// (`#!`, links, a file that was swapped). Looked at after execve, so nothing can come in between: init is alone in
+/// its pid namespace, and as long as we run that file nobody can write to it.
+///
+/// # Errors
+/// It is; the caller kills init.
+pub fn refuse_as_program(plan: &Plan, pid: i32) -> Result<()> {
+    if plan.shows_runtime() {
+        // Then init ran from the clone.
+        return Ok(());
+    }
+    let Ok(program) = rustix::fs::stat(format!("/proc/{pid}/exe")) else { return Ok(()) };
+    let own = rustix::fs::stat(OWN).context("look at the own binary")?;
+    if (program.st_dev, program.st_ino) != (own.st_dev, own.st_ino) {
+        return Ok(());
+    }
+    let name = plan.process.args.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
+    Err(Error::new(
+        Kind::System,
+        format!("exec: {name:?}: permission denied: it is the runtime's own binary"),
+    ))
 }
 
 fn is_clone() -> Result<bool, Errno> {

@@ -25,14 +25,12 @@ pub struct Program<'a> {
 ///
 /// # Errors
 /// The last reason; [`Action::NotFound`] when there was no candidate.
-pub fn look_up(process: &ProcessPlan, guard: Guard) -> Result<Program<'_>, Fault> {
+pub fn look_up(process: &ProcessPlan) -> Result<Program<'_>, Fault> {
     let mut worst = Fault { action: Action::NotFound, errno: Errno::NOENT };
     for candidate in &process.candidates {
-        match examine(candidate, guard) {
+        match examine(candidate) {
             Ok(()) => return Ok(Program { path: candidate }),
-            Err(fault) if matches!(fault.action, Action::OwnBinary | Action::Unreadable) || !process.bare => {
-                return Err(fault);
-            }
+            Err(fault) if !process.bare => return Err(fault),
             // A file that is there but may not be executed is a better reason than a missing one.
             Err(fault) if fault.errno == Errno::ACCESS => worst = fault,
             Err(_) => {}
@@ -41,67 +39,13 @@ pub fn look_up(process: &ProcessPlan, guard: Guard) -> Result<Program<'_>, Fault
     Err(worst)
 }
 
-fn examine(path: &CStr, guard: Guard) -> Result<(), Fault> {
+fn examine(path: &CStr) -> Result<(), Fault> {
     let stat = rustix::fs::stat(path).during(Action::Open)?;
     if FileType::from_raw_mode(stat.st_mode).is_dir() {
         return Err(Fault { action: Action::IsDirectory, errno: Errno::ISDIR });
     }
-    guard.check(&stat)?;
     rustix::fs::accessat(CWD, path, Access::EXEC_OK, AtFlags::EACCESS)?;
-    match script_interpreter(path, guard)? {
-        Some(interpreter) => {
-            let interpreter = CStr::from_bytes_until_nul(&interpreter).unwrap_or(c"");
-            match rustix::fs::stat(interpreter) {
-                Ok(stat) => guard.check(&stat),
-                // execve tells it, with a hint.
-                Err(_) => Ok(()),
-            }
-        }
-        None => Ok(()),
-    }
-}
-
-/// Keeps the runtime's own file from being run in the container.
-///
-/// `/proc/self/exe` as the program, or behind `#!`, would do that, and another process in the container could then
-/// open it for writing (CVE-2019-5736).
-#[derive(Clone, Copy, Debug)]
-pub struct Guard {
-    /// Device and inode of the runtime's file.
-    pub own_binary: (u64, u64),
-    /// The container's user owns the host's files as well (root, no user namespace), so that a program that can't
-    /// be looked into is refused.
-    pub strict: bool,
-}
-
-impl Guard {
-    fn check(self, stat: &rustix::fs::Stat) -> Result<(), Fault> {
-        if (stat.st_dev, stat.st_ino) == self.own_binary {
-            return Err(Fault { action: Action::OwnBinary, errno: Errno::PERM });
-        }
-        Ok(())
-    }
-}
-
-/// What stands behind `#!`, NUL-terminated; None if the file does not begin so.
-fn script_interpreter(path: &CStr, guard: Guard) -> Result<Option<[u8; 256]>, Fault> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let mut head = [0u8; 256];
-    let length = match rustix::fs::open(path, flags, Mode::empty()) {
-        Ok(file) => rustix::io::read(&file, &mut head[..255]).during(Action::Open)?,
-        // The kernel starts the interpreter of a script that nobody may read.
-        Err(Errno::ACCESS) if !guard.strict => return Ok(None),
-        Err(Errno::ACCESS) => return Err(Fault { action: Action::Unreadable, errno: Errno::ACCESS }),
-        Err(errno) => return Err(Fault { action: Action::Open, errno }),
-    };
-    let Some(rest) = head[..length].strip_prefix(b"#!") else { return Ok(None) };
-    let mut interpreter = [0u8; 256];
-    let words = rest.iter().skip_while(|byte| matches!(byte, b' ' | b'\t'));
-    let word = words.take_while(|byte| !matches!(byte, b' ' | b'\t' | b'\n' | 0));
-    for (to, from) in interpreter.iter_mut().zip(word) {
-        *to = *from;
-    }
-    Ok(Some(interpreter))
+    Ok(())
 }
 
 impl Program<'_> {
@@ -120,12 +64,12 @@ impl Program<'_> {
         let instructions = filter.map(|filter| filter.instructions.as_slice()).unwrap_or_default();
         // From here on everything is recorded; the program outlives the runtime.
         rustix::process::set_parent_process_death_signal(None)?;
-        let Some(listener) = &init.start else {
+        let Some((listener, room)) = &init.start else {
             keep_only(&init.channel, keep)?;
             let image = Image::borrowed(self.path, &process.args, &process.env, instructions);
             last.become_program(&image, init.progress);
         };
-        let image = Image::packed(self.path, &process.args, &process.env, instructions)?;
+        let image = Image::packed(self.path, &process.args, &process.env, instructions, room)?;
         channel::send_ready(&init.channel)?;
         init.progress.enter(Step::Created);
         keep_only(listener, keep)?;

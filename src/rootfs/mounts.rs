@@ -98,7 +98,8 @@ fn bind(
         }
         other => other,
     };
-    attach(tree, target.during(Action::Target)?.as_fd())?;
+    let target = not_in_proc(&op.target, target.during(Action::Target)?)?;
+    attach(tree, target.as_fd())?;
     for flags in &op.propagation {
         propagate(tree, *flags)?;
     }
@@ -135,7 +136,18 @@ fn after(root: BorrowedFd<'_>, op: &MountOp) -> Result<(), Fault> {
 }
 
 fn directory(root: BorrowedFd<'_>, target: &CStr) -> Result<OwnedFd, Fault> {
-    open_or_make(root, target, Missing::Directory).during(Action::Target)
+    let handle = open_or_make(root, target, Missing::Directory).during(Action::Target)?;
+    not_in_proc(target, handle)
+}
+
+/// The rule about mounts inside /proc holds for where the path leads, not only for how it is spelt: an image may
+/// have links into /proc (R3).
+fn not_in_proc(target: &CStr, handle: OwnedFd) -> Result<OwnedFd, Fault> {
+    let by_name = target.to_bytes() == b"proc" || target.to_bytes().starts_with(b"proc/");
+    if !by_name && is_procfs(handle.as_fd())? {
+        return Err(Fault { action: Action::OverProc, errno: Errno::PERM });
+    }
+    Ok(handle)
 }
 
 /// The mount point of proc or sysfs: an ordinary directory, so that an image can't lead it elsewhere

@@ -9,8 +9,9 @@ use std::cell::UnsafeCell;
 use std::ptr::null_mut;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Address space for all of the program's memory; only touched pages cost anything.
-const ARENA: usize = 1 << 30;
+/// Address space for all of the program's memory, of which only touched pages cost anything; less where the caller
+/// limits it (`ulimit -v`).
+const ARENAS: [usize; 3] = [1 << 30, 64 << 20, 8 << 20];
 /// Made present at once when the arena is mapped.
 const PREFAULT: usize = 128 << 10;
 /// Blocks up to this size are reused by size class (powers of two from 16 bytes).
@@ -73,26 +74,29 @@ pub(super) fn touched() -> (usize, usize) {
 
 impl State {
     fn map(&mut self) -> bool {
-        // SAFETY: a fresh private mapping at an address of the kernel's choice.
-        let base = unsafe {
-            libc::mmap(
-                null_mut(),
-                ARENA,
-                libc::PROT_READ | libc::PROT_WRITE,
-                libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
-                -1,
-                0,
-            )
-        };
-        if base == libc::MAP_FAILED {
-            return false;
+        for size in ARENAS {
+            // SAFETY: a fresh private mapping at an address of the kernel's choice.
+            let base = unsafe {
+                libc::mmap(
+                    null_mut(),
+                    size,
+                    libc::PROT_READ | libc::PROT_WRITE,
+                    libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_NORESERVE,
+                    -1,
+                    0,
+                )
+            };
+            if base == libc::MAP_FAILED {
+                continue;
+            }
+            // SAFETY: within the mapping just made. An older kernel than 5.14 refuses, and pages come by faults.
+            unsafe { libc::madvise(base, PREFAULT, libc::MADV_POPULATE_WRITE) };
+            self.start = base as usize;
+            self.next = self.start;
+            self.end = self.start + size;
+            return true;
         }
-        // SAFETY: within the mapping just made. An older kernel than 5.14 refuses, and pages come by faults.
-        unsafe { libc::madvise(base, PREFAULT, libc::MADV_POPULATE_WRITE) };
-        self.start = base as usize;
-        self.next = self.start;
-        self.end = self.start + ARENA;
-        true
+        false
     }
 
     fn take(&mut self, layout: Layout) -> *mut u8 {

@@ -50,6 +50,41 @@ impl CStringArray {
     }
 }
 
+/// Pages for an [`Image`], mapped before a resource limit may forbid it; untouched until then.
+#[derive(Debug)]
+pub struct Room {
+    base: *mut libc::c_void,
+    size: usize,
+}
+
+impl Room {
+    /// Room for these parts, the longest of the paths, and one more variable of the environment.
+    ///
+    /// # Errors
+    /// ENOMEM.
+    pub fn new(
+        paths: &[CString],
+        args: &CStringArray,
+        env: &CStringArray,
+        filter: &[sock_filter],
+    ) -> Result<Self, Errno> {
+        let length = |text: &CString| text.count_bytes() + 1 + size_of::<*const u8>();
+        let texts: usize = args.strings.iter().chain(&env.strings).map(length).sum();
+        let longest = paths.iter().map(length).max().unwrap_or(0);
+        let size = texts + longest + size_of_val(filter) + 2048;
+        // SAFETY: a fresh private mapping at an address of the kernel's choice.
+        let base = unsafe {
+            rustix::mm::mmap_anonymous(
+                std::ptr::null_mut(),
+                size,
+                rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE,
+                rustix::mm::MapFlags::PRIVATE,
+            )?
+        };
+        Ok(Self { base, size })
+    }
+}
+
 /// All that is needed between a wait and the program: path, arguments, environment, filter.
 #[derive(Debug)]
 pub struct Image {
@@ -75,29 +110,24 @@ impl Image {
     /// Copies the parts to pages of their own, so that all other memory can be given back.
     ///
     /// # Errors
-    /// ENOMEM.
+    /// E2BIG: the room is too small.
     pub fn packed(
         path: &CStr,
         args: &CStringArray,
         env: &CStringArray,
         filter: &[sock_filter],
+        room: &Room,
     ) -> Result<Self, Errno> {
         let (args, env) = (args.texts(), env.texts());
         let texts: usize = args.iter().chain(&env).map(|text| text.count_bytes() + 1).sum();
         let pointers = (args.len() + env.len() + 2) * size_of::<*const u8>();
-        let size = pointers + size_of_val(filter) + texts + path.count_bytes() + 1;
-        // SAFETY: a fresh private mapping of the size that is filled below.
-        let base = unsafe {
-            rustix::mm::mmap_anonymous(
-                std::ptr::null_mut(),
-                size,
-                rustix::mm::ProtFlags::READ | rustix::mm::ProtFlags::WRITE,
-                rustix::mm::MapFlags::PRIVATE,
-            )?
-        };
+        if pointers + size_of_val(filter) + texts + path.count_bytes() + 1 > room.size {
+            return Err(Errno::TOOBIG);
+        }
+        let base = room.base;
         let mut table = base.cast::<*const libc::c_char>();
-        // SAFETY: pointers first, then the filter (4-byte aligned), then text: `size` counts all of it, and
-        // every write below stays within its part.
+        // SAFETY: pointers first, then the filter (4-byte aligned), then text: the room is large enough for all of
+        // it, ours alone, and every write below stays within its part.
         unsafe {
             let filter_at = base.byte_add(pointers).cast::<sock_filter>();
             std::ptr::copy_nonoverlapping(filter.as_ptr(), filter_at, filter.len());
@@ -190,7 +220,9 @@ mod tests {
         let env = array(&["A=1"]);
         env.set_extra(c"HOME=/x".to_owned());
         let filter = [sock_filter { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 }];
-        let image = Image::packed(c"/bin/x", &array(&["x", "y z"]), &env, &filter).unwrap();
+        let args = array(&["x", "y z"]);
+        let room = Room::new(&[c"/bin/x".to_owned()], &args, &env, &filter).unwrap();
+        let image = Image::packed(c"/bin/x", &args, &env, &filter, &room).unwrap();
         assert_eq!(image.path(), c"/bin/x");
         assert_eq!(image.filter()[0].k, 0x7fff_0000);
         let texts = |mut at: *const *const libc::c_char| {
