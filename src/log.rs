@@ -245,7 +245,7 @@ fn cut(message: &str) -> std::borrow::Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use std::io::Read as _;
-    use std::path::PathBuf;
+    use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
     use std::time::Duration;
 
