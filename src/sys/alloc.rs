@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// limits it (`ulimit -v`).
 const ARENAS: [usize; 3] = [1 << 30, 64 << 20, 8 << 20];
 /// Made present at once when the arena is mapped.
-const PREFAULT: usize = 128 << 10;
+const PREFAULT: usize = 64 << 10;
+/// Blocks from this size on may be cut up for smaller ones.
+const LARGE: usize = 256;
 /// Blocks up to this size are reused by size class (powers of two from 16 bytes).
 const CLASSES: usize = 20;
 
@@ -36,6 +38,9 @@ struct State {
     next: usize,
     end: usize,
     free: [*mut u8; CLASSES],
+    /// What is left of a large block that was given back: small blocks are cut from it. Vectors that grow leave
+    /// such blocks, and a page used twice is a page fault less.
+    spare: (usize, usize),
 }
 
 // SAFETY: `state` is only reached while `locked` is held.
@@ -44,7 +49,7 @@ unsafe impl Sync for Heap {}
 impl Heap {
     /// Maps its memory at the first allocation.
     const fn new() -> Self {
-        let state = State { start: 0, next: 0, end: 0, free: [null_mut(); CLASSES] };
+        let state = State { start: 0, next: 0, end: 0, free: [null_mut(); CLASSES], spare: (0, 0) };
         Self { locked: AtomicBool::new(false), state: UnsafeCell::new(state) }
     }
 
@@ -114,6 +119,11 @@ impl State {
             return block;
         }
         let size = class.map_or(layout.size(), |class| 16 << class);
+        let cut = self.spare.0.next_multiple_of(layout.align().max(16));
+        if cut + size <= self.spare.1 {
+            self.spare.0 = cut + size;
+            return cut as *mut u8;
+        }
         let start = self.next.next_multiple_of(layout.align().max(16));
         let Some(end) = start.checked_add(size).filter(|end| *end <= self.end) else { return null_mut() };
         self.next = end;
@@ -124,6 +134,8 @@ impl State {
         let size = class_of(layout.size()).map_or(layout.size(), |class| 16 << class);
         if block as usize + size == self.next {
             self.next = block as usize;
+        } else if size >= LARGE && size > self.spare.1 - self.spare.0 {
+            self.spare = (block as usize, block as usize + size);
         } else if let Some(class) = class_of(layout.size()) {
             // SAFETY: the block is unused, 16-byte aligned and at least 16 bytes long.
             unsafe { *block.cast::<*mut u8>() = self.free[class] };
@@ -196,6 +208,19 @@ mod tests {
         let _guard = arena.with(|state| state.take(small));
         arena.with(|state| state.give_back(a, small));
         assert_eq!(arena.with(|state| state.take(small)), a);
+    }
+
+    #[test]
+    fn a_large_block_is_cut_up() {
+        let arena = Heap::new();
+        let large = Layout::from_size_align(4096, 8).unwrap();
+        let small = Layout::from_size_align(32, 8).unwrap();
+        let a = arena.with(|state| state.take(large));
+        let _top = arena.with(|state| state.take(small));
+        arena.with(|state| state.give_back(a, large));
+        let b = arena.with(|state| state.take(small));
+        let c = arena.with(|state| state.take(small));
+        assert_eq!((b as usize, c as usize), (a as usize, a as usize + 32));
     }
 
     #[test]
