@@ -94,18 +94,41 @@ pub fn set_rlimit(limit: &Rlimit) -> Result<(), Errno> {
     rustix::process::setrlimit(limit.resource, new)
 }
 
-/// HOME of a user id from the text of /etc/passwd, written NUL-terminated as `HOME=…` into `out`; `/` if the user
-/// is not there (P5).
-pub fn home<'a>(uid: u32, passwd: &[u8], out: &'a mut [u8; 1024]) -> &'a CStr {
-    let directory = passwd
-        .split(|byte| *byte == b'\n')
-        .find_map(|line| {
-            let mut fields = line.split(|byte| *byte == b':');
-            let id = fields.nth(2)?;
-            let id: u32 = std::str::from_utf8(id).ok()?.parse().ok()?;
-            fields.nth(2).filter(|home| id == uid && !home.is_empty() && home.len() < 1000)
-        })
-        .unwrap_or(b"/");
+/// HOME of a user id from the text of /etc/passwd, which `read` gives piece by piece (0 at its end), written
+/// NUL-terminated as `HOME=…` into `out`; `/` if the user is not there (P5). Lines beyond 2 KiB are nobody's.
+pub fn home(uid: u32, mut read: impl FnMut(&mut [u8]) -> usize, out: &mut [u8; 1024]) -> &CStr {
+    let mut buffer = [0u8; 2048];
+    let mut filled = 0;
+    let mut too_long = false;
+    loop {
+        let count = read(&mut buffer[filled..]).min(buffer.len() - filled);
+        filled += count;
+        let end = match buffer[..filled].iter().rposition(|byte| *byte == b'\n') {
+            Some(newline) => newline + 1,
+            None if count == 0 || filled == buffer.len() => filled,
+            None => continue,
+        };
+        let lines = buffer[..end].split(|byte| *byte == b'\n');
+        if let Some(home) = lines.skip(usize::from(too_long)).find_map(|line| home_of(uid, line)) {
+            return variable(home, out);
+        }
+        if count == 0 {
+            return variable(b"/", out);
+        }
+        too_long = buffer[end - 1] != b'\n';
+        buffer.copy_within(end..filled, 0);
+        filled -= end;
+    }
+}
+
+/// The home directory of a line of passwd(5), if it is that of the user.
+fn home_of(uid: u32, line: &[u8]) -> Option<&[u8]> {
+    let mut fields = line.split(|byte| *byte == b':');
+    let id: u32 = std::str::from_utf8(fields.nth(2)?).ok()?.parse().ok()?;
+    fields.nth(2).filter(|home| id == uid && !home.is_empty() && home.len() < 1000)
+}
+
+fn variable<'a>(directory: &[u8], out: &'a mut [u8; 1024]) -> &'a CStr {
     out.fill(0);
     for (to, from) in out.iter_mut().zip(b"HOME=".iter().chain(directory)) {
         *to = *from;
@@ -117,16 +140,32 @@ pub fn home<'a>(uid: u32, passwd: &[u8], out: &'a mut [u8; 1024]) -> &'a CStr {
 mod tests {
     use super::*;
 
+    /// HOME of a text that comes in pieces of this size.
+    fn home_by(uid: u32, text: &[u8], piece: usize) -> String {
+        let mut rest = text;
+        let mut out = [0; 1024];
+        let read = |buffer: &mut [u8]| {
+            let count = piece.min(rest.len()).min(buffer.len());
+            buffer[..count].copy_from_slice(&rest[..count]);
+            rest = &rest[count..];
+            count
+        };
+        home(uid, read, &mut out).to_str().unwrap().to_string()
+    }
+
     /// [P5]
     #[test]
     fn home_comes_from_passwd() {
-        let passwd =
-            b"root:x:0:0:root:/root:/bin/sh\nbroken\nu:x:1000:1000::/home/u:/bin/sh\nn:x:5:5:::/bin/sh\n";
-        let mut buffer = [0; 1024];
-        assert_eq!(home(0, passwd, &mut buffer), c"HOME=/root");
-        assert_eq!(home(1000, passwd, &mut buffer), c"HOME=/home/u");
-        assert_eq!(home(5, passwd, &mut buffer), c"HOME=/");
-        assert_eq!(home(7, passwd, &mut buffer), c"HOME=/");
-        assert_eq!(home(7, b"", &mut buffer), c"HOME=/");
+        let long = "x".repeat(3000);
+        let passwd = format!(
+            "root:x:0:0:root:/root:/bin/sh\nbroken\n{long}\nu:x:1000:1000::/home/u:/bin/sh\n\
+             n:x:5:5:::/bin/sh\nlast:x:9:9::/last:/bin/sh"
+        );
+        for piece in [1, 7, 2048, 5000] {
+            for (uid, wanted) in [(0, "/root"), (1000, "/home/u"), (5, "/"), (7, "/"), (9, "/last")] {
+                assert_eq!(home_by(uid, passwd.as_bytes(), piece), format!("HOME={wanted}"), "{uid} {piece}");
+            }
+        }
+        assert_eq!(home_by(7, b"", 10), "HOME=/");
     }
 }

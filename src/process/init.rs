@@ -359,20 +359,14 @@ fn shows_cgroups(op: &MountOp) -> bool {
     matches!(op.action, MountAction::CgroupV1 { .. } | MountAction::CgroupV2 { .. })
 }
 
-/// HOME by the container's /etc/passwd, of which the first 64 KiB count.
+/// HOME by the container's /etc/passwd.
 fn read_passwd(uid: u32) -> std::ffi::CString {
     let mut out = [0u8; 1024];
     let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK;
-    let text = match rustix::fs::open(c"/etc/passwd", flags, Mode::empty()) {
-        Ok(file) => {
-            let mut text = vec![0u8; 65536];
-            let length = rustix::io::read(&file, &mut text[..]).unwrap_or(0);
-            text.truncate(length);
-            text
-        }
-        Err(_) => Vec::new(),
-    };
-    apply::home(uid, &text, &mut out).to_owned()
+    let file = rustix::fs::open(c"/etc/passwd", flags, Mode::empty()).ok();
+    let read =
+        |buffer: &mut [u8]| file.as_ref().map_or(0, |file| rustix::io::read(file, buffer).unwrap_or(0));
+    apply::home(uid, read, &mut out).to_owned()
 }
 
 /// Closes all descriptors from `keep` on but `channel`, which is moved to `keep` (R9).
