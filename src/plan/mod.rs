@@ -133,7 +133,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         sysctl: sysctl(spec)?,
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
-        hooks: hooks(spec)?,
+        hooks: hooks(spec),
         preserve_fds: i32::try_from(request.preserve_fds)
             .map_err(|_| Error::new(Kind::Usage, "--preserve-fds: too large a number"))?,
         warnings,
@@ -161,42 +161,18 @@ fn sysctl(spec: &Spec) -> Result<Vec<Sysctl>> {
     Ok(list)
 }
 
-fn hooks(spec: &Spec) -> Result<Hooks> {
-    let Some(given) = spec.hooks() else { return Ok(Hooks::default()) };
+fn hooks(spec: &Spec) -> Hooks {
+    let Some(given) = spec.hooks() else { return Hooks::default() };
     let prestart = given.prestart();
     let list = |hooks: &Option<Vec<Hook>>| hooks.clone().unwrap_or_default();
-    let hooks = Hooks {
+    Hooks {
         prestart: list(prestart),
         create_runtime: list(given.create_runtime()),
         create_container: list(given.create_container()),
         start_container: list(given.start_container()),
         poststart: list(given.poststart()),
         poststop: list(given.poststop()),
-    };
-    for (kind, list) in hooks.kinds() {
-        for (index, hook) in list.iter().enumerate() {
-            let path = format!("hooks.{kind}[{index}]");
-            if !hook.path().is_absolute() {
-                let text = format!("{} is not an absolute path", hook.path().display());
-                return Err(Error::config(&format!("{path}.path"), text));
-            }
-            if hook.timeout().is_some_and(|timeout| timeout <= 0) {
-                return Err(Error::config(
-                    &format!("{path}.timeout"),
-                    "hook timeout must be greater than zero",
-                ));
-            }
-        }
     }
-    for (kind, list) in
-        [("createContainer", &hooks.create_container), ("startContainer", &hooks.start_container)]
-    {
-        if !list.is_empty() {
-            let text = "is not carried out by this version of davit; remove it";
-            return Err(Error::config(&format!("hooks.{kind}"), text));
-        }
-    }
-    Ok(hooks)
 }
 
 impl Plan {

@@ -8,6 +8,7 @@ use rustix::process::Resource;
 use super::cstring;
 use crate::error::{Error, Result};
 use crate::identity::{CapabilitySets, Rlimit};
+use crate::rootfs::paths::normalize;
 use crate::sys::exec::CStringArray;
 
 /// The process to start, with everything that is set before execve.
@@ -25,6 +26,8 @@ pub struct ProcessPlan {
     pub find_home: bool,
     /// Working directory in the container.
     pub cwd: CString,
+    /// The same relative to the rootfs, to be made if it is missing; empty for the root.
+    pub cwd_inside: CString,
     /// User id in the container.
     pub uid: u32,
     /// Group id in the container.
@@ -68,6 +71,7 @@ pub fn plan(process: &Process, keyring: Option<CString>, warnings: &mut Vec<Stri
         env: CStringArray::new(kept.map(cstring).collect::<Result<_>>()?),
         find_home,
         cwd: cstring(process.cwd().as_os_str().as_encoded_bytes())?,
+        cwd_inside: cstring(normalize(process.cwd()))?,
         uid: user.uid(),
         gid: user.gid(),
         groups: user.additional_gids().clone().unwrap_or_default(),

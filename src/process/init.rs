@@ -48,11 +48,13 @@ pub struct Init<'a> {
 /// Descriptors to be left for init's own work when RLIMIT_NOFILE is too low for all bind mounts.
 const SPARE: usize = 16;
 
-/// How far the parent has let it go.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Go {
-    Awaited,
-    Given,
+/// What happens once, as soon as a step needs it.
+#[derive(Default)]
+struct Once {
+    /// The parent has let it go on.
+    told_to_go: bool,
+    /// It has its cgroup namespace.
+    cgroup_namespace: bool,
 }
 
 impl Init<'_> {
@@ -68,15 +70,15 @@ impl Init<'_> {
     }
 
     fn steps(&self) -> Result<std::convert::Infallible, Fault> {
-        let mut go = Go::Awaited;
+        let mut once = Once::default();
         self.begin()?;
         if self.plan.namespaces.in_user_namespace() {
-            self.wait(&mut go)?;
+            self.wait(&mut once)?;
         }
         let sources = self.enter_namespaces()?;
-        let root = self.build_tree(&mut go, &sources)?;
-        self.wait(&mut go)?;
-        self.new_cgroup_namespace()?;
+        let root = self.build_tree(&mut once, &sources)?;
+        self.wait(&mut once)?;
+        self.new_cgroup_namespace(&mut once)?;
         reset_affinity();
         if !(self.plan.hooks.prestart.is_empty() && self.plan.hooks.create_runtime.is_empty()) {
             self.progress.enter(Step::Wait);
@@ -109,11 +111,11 @@ impl Init<'_> {
         Ok(())
     }
 
-    fn wait(&self, go: &mut Go) -> Result<(), Fault> {
-        if *go == Go::Awaited {
+    fn wait(&self, once: &mut Once) -> Result<(), Fault> {
+        if !once.told_to_go {
             self.progress.enter(Step::Wait);
             channel::wait_go(&self.channel)?;
-            *go = Go::Given;
+            once.told_to_go = true;
         }
         Ok(())
     }
@@ -174,15 +176,15 @@ impl Init<'_> {
     }
 
     /// The rootfs with all mounts, nodes and links.
-    fn build_tree(&self, go: &mut Go, sources: &[(usize, OwnedFd)]) -> Result<OwnedFd, Fault> {
+    fn build_tree(&self, once: &mut Once, sources: &[(usize, OwnedFd)]) -> Result<OwnedFd, Fault> {
         let plan = &self.plan.rootfs;
         self.progress.enter(Step::Root);
         let root = root::prepare(plan)?;
         for (index, op) in plan.mounts.iter().enumerate() {
             if shows_cgroups(op) {
                 // What the mount shows depends on where init is.
-                self.wait(go)?;
-                self.new_cgroup_namespace()?;
+                self.wait(once)?;
+                self.new_cgroup_namespace(once)?;
             }
             self.progress.at(Step::Mount, index);
             let opened = sources.iter().chain(&self.sources).find(|(at, _)| *at == index);
@@ -203,11 +205,11 @@ impl Init<'_> {
     }
 
     /// Once, after init is in its cgroup, so that it sees that as the root (N14).
-    fn new_cgroup_namespace(&self) -> Result<(), Fault> {
-        thread_local!(static DONE: std::cell::Cell<bool> = const { std::cell::Cell::new(false) });
-        if self.plan.namespaces.new_cgroup && !DONE.replace(true) {
+    fn new_cgroup_namespace(&self, once: &mut Once) -> Result<(), Fault> {
+        if self.plan.namespaces.new_cgroup && !once.cgroup_namespace {
             self.progress.enter(Step::CgroupNamespace);
             clone::unshare(u64::from(libc::CLONE_NEWCGROUP.unsigned_abs()))?;
+            once.cgroup_namespace = true;
         }
         Ok(())
     }
@@ -216,12 +218,9 @@ impl Init<'_> {
     fn close_tree(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
         let plan = &self.plan.rootfs;
         self.progress.enter(Step::WorkingDirectory);
-        let cwd = self.plan.process.cwd.to_bytes();
-        if cwd != b"/" {
-            let relative = paths::normalize(std::path::Path::new(&*self.plan.process.cwd.to_string_lossy()));
-            let relative = std::ffi::CString::new(relative).unwrap_or_default();
+        if !self.plan.process.cwd_inside.is_empty() {
             // Not an error by itself: chdir(2) tells what is wrong with it.
-            let _ = paths::open_or_make(root, &relative, paths::Missing::Directory);
+            let _ = paths::open_or_make(root, &self.plan.process.cwd_inside, paths::Missing::Directory);
         }
         self.progress.enter(Step::Masked);
         if !plan.masked.is_empty() {

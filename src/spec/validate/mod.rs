@@ -1,5 +1,6 @@
 //! The rules of config.md and config-linux.md, one small function a rule; pure.
 
+mod hooks;
 mod linux;
 mod mounts;
 mod process;
@@ -36,6 +37,7 @@ pub fn faults(spec: &Spec) -> Vec<Fault> {
     process::check(spec, &mut faults);
     mounts::check(spec, &mut faults);
     linux::check(spec, &mut faults);
+    hooks::check(spec, &mut faults);
     faults.0
 }
 
