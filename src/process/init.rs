@@ -12,7 +12,7 @@ use super::program::{self, Program};
 use super::step::{Progress, Step};
 use crate::container::INIT_COMM;
 use crate::fault::{Action, During, Fault};
-use crate::identity::apply;
+use crate::identity::{Rlimit, apply};
 use crate::plan::Plan;
 use crate::rootfs::tree::{MountAction, MountOp};
 use crate::rootfs::{devices::DevDirectory, hidden, mounts, paths, root};
@@ -291,6 +291,9 @@ impl Init<'_> {
                 Err(Errno::NOSYS) => {}
                 other => other?,
             }
+        }
+        if process.rlimits.iter().any(Rlimit::counts_address_space) {
+            crate::sys::alloc::give_up_reserve();
         }
         for (index, rlimit) in process.rlimits.iter().enumerate() {
             self.progress.at(Step::Rlimit, index);
