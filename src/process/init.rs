@@ -127,6 +127,12 @@ impl Init<'_> {
             let kind = i32::try_from(crate::namespaces::flag(join.kind)).unwrap_or(0);
             clone::setns(file.as_fd(), kind)?;
         }
+        // Before the change of ids: /proc/self of a process that is not dumpable is owned by the host's root.
+        if let Some(offsets) = &namespaces.time_offsets {
+            self.progress.enter(Step::TimeNamespace);
+            clone::unshare(clone::CLONE_NEWTIME)?;
+            self.proc.write(c"self/timens_offsets", offsets.as_bytes()).during(Action::Write)?;
+        }
         let mut sources = Vec::new();
         if namespaces.in_user_namespace() {
             sources = self.open_sources()?;
@@ -138,11 +144,6 @@ impl Init<'_> {
         if namespaces.in_user_namespace() || !self.hide_early {
             // Changing ids made it dumpable again, or the maps had to be written first.
             rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-        }
-        if let Some(offsets) = &namespaces.time_offsets {
-            self.progress.enter(Step::TimeNamespace);
-            clone::unshare(clone::CLONE_NEWTIME)?;
-            self.proc.write(c"self/timens_offsets", offsets.as_bytes()).during(Action::Write)?;
         }
         self.progress.enter(Step::Names);
         if let Some(name) = &self.plan.hostname {
