@@ -15,6 +15,14 @@ pub struct Rlimit {
     pub hard: u64,
 }
 
+impl Rlimit {
+    /// Whether mappings that are only reserved count against it (getrlimit(2)).
+    #[must_use]
+    pub fn counts_address_space(&self) -> bool {
+        matches!(self.resource, Resource::As | Resource::Data)
+    }
+}
+
 /// The five sets of capabilities(7), bit N for capability N.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CapabilitySets {

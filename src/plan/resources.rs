@@ -98,7 +98,9 @@ pub(super) fn check(resources: &LinuxResources, warnings: &mut Vec<String>) -> R
         let size = limit.page_size();
         let digits = size.trim_end_matches(|letter: char| !letter.is_ascii_digit());
         let unit = &size[digits.len()..];
-        let number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        let number = !digits.is_empty()
+            && !digits.starts_with('0')
+            && digits.bytes().all(|byte| byte.is_ascii_digit());
         if !number || !["KB", "MB", "GB"].contains(&unit) {
             let path = format!("linux.resources.hugepageLimits[{index}].pageSize");
             return Err(Error::config(
@@ -265,6 +267,12 @@ mod tests {
                 r#"{"blockIO":{"weightDevice":[{"major":8,"minor":0,"weight":1001}]}}"#,
                 "blockIO.weightDevice[0].weight: weight 1001",
             ),
+            // The specification's schema test linux-hugepage.json; sizes have no leading zero there.
+            (
+                r#"{"hugepageLimits":[{"pageSize":"64kB","limit":1234123}]}"#,
+                "hugepageLimits[0].pageSize: \"64kB\"",
+            ),
+            (r#"{"hugepageLimits":[{"pageSize":"0MB","limit":1}]}"#, "hugepageLimits[0].pageSize: \"0MB\""),
             (
                 r#"{"hugepageLimits":[{"pageSize":"2M","limit":1}]}"#,
                 "hugepageLimits[0].pageSize: \"2M\" is no size",

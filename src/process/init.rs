@@ -12,7 +12,7 @@ use super::program::{self, Program};
 use super::step::{Progress, Step};
 use crate::container::INIT_COMM;
 use crate::fault::{Action, During, Fault};
-use crate::identity::apply;
+use crate::identity::{Rlimit, apply};
 use crate::plan::Plan;
 use crate::rootfs::tree::{MountAction, MountOp};
 use crate::rootfs::{devices::DevDirectory, hidden, mounts, paths, root};
@@ -129,6 +129,12 @@ impl Init<'_> {
             let kind = i32::try_from(crate::namespaces::flag(join.kind)).unwrap_or(0);
             clone::setns(file.as_fd(), kind)?;
         }
+        // Before the change of ids: /proc/self of a process that is not dumpable is owned by the host's root.
+        if let Some(offsets) = &namespaces.time_offsets {
+            self.progress.enter(Step::TimeNamespace);
+            clone::unshare(clone::CLONE_NEWTIME)?;
+            self.proc.write(c"self/timens_offsets", offsets.as_bytes()).during(Action::Write)?;
+        }
         let mut sources = Vec::new();
         if namespaces.in_user_namespace() {
             sources = self.open_sources()?;
@@ -140,11 +146,6 @@ impl Init<'_> {
         if namespaces.in_user_namespace() || !self.hide_early {
             // Changing ids made it dumpable again, or the maps had to be written first.
             rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
-        }
-        if let Some(offsets) = &namespaces.time_offsets {
-            self.progress.enter(Step::TimeNamespace);
-            clone::unshare(clone::CLONE_NEWTIME)?;
-            self.proc.write(c"self/timens_offsets", offsets.as_bytes()).during(Action::Write)?;
         }
         self.progress.enter(Step::Names);
         if let Some(name) = &self.plan.hostname {
@@ -290,6 +291,9 @@ impl Init<'_> {
                 Err(Errno::NOSYS) => {}
                 other => other?,
             }
+        }
+        if process.rlimits.iter().any(Rlimit::counts_address_space) {
+            crate::sys::alloc::give_up_reserve();
         }
         for (index, rlimit) in process.rlimits.iter().enumerate() {
             self.progress.at(Step::Rlimit, index);

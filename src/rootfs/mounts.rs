@@ -32,8 +32,9 @@ pub fn carry_out(root: BorrowedFd<'_>, op: &MountOp, tree: Option<BorrowedFd<'_>
             return bind(root, op, tree, *attributes);
         }
         MountAction::Fresh { fstype, source, flags, data, plain_target } => {
-            let directory = if *plain_target { plain(root, target)? } else { directory(root, target)? };
-            let adopted = AdoptedMode::of(fstype, data.as_deref(), &directory)?;
+            let (directory, existed) =
+                if *plain_target { (plain(root, target)?, true) } else { found_or_made(root, target)? };
+            let adopted = if existed { AdoptedMode::of(fstype, data.as_deref(), &directory)? } else { None };
             let data = adopted.as_ref().map_or(data.as_deref(), |mode| Some(mode.data()));
             mount_on(&directory, Some(source), Some(fstype), *flags, data)?;
         }
@@ -138,6 +139,14 @@ fn after(root: BorrowedFd<'_>, op: &MountOp) -> Result<(), Fault> {
 fn directory(root: BorrowedFd<'_>, target: &CStr) -> Result<OwnedFd, Fault> {
     let handle = open_or_make(root, target, Missing::Directory).during(Action::Target)?;
     not_in_proc(target, handle)
+}
+
+/// As [`directory`]; also whether it was there before, since only then its mode is somebody's wish (M32).
+fn found_or_made(root: BorrowedFd<'_>, target: &CStr) -> Result<(OwnedFd, bool), Fault> {
+    match open_inside(root, target, false, OFlags::PATH) {
+        Err(Errno::NOENT) => Ok((directory(root, target)?, false)),
+        other => Ok((not_in_proc(target, other.during(Action::Target)?)?, true)),
+    }
 }
 
 /// The rule about mounts inside /proc holds for where the path leads, not only for how it is spelt: an image may

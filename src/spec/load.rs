@@ -141,4 +141,34 @@ mod tests {
         assert_eq!(spec.version(), "1.9.0");
         parse(b"{}").unwrap();
     }
+
+    /// [E14] What the specification's own schema tests (schema/test/config) hold for Linux: `good` loads whole,
+    /// `bad` is refused, by its path. (The plan refuses its size of huge pages.)
+    #[test]
+    fn agrees_with_the_specifications_schema_tests() {
+        let load = |linux: &str| {
+            let text =
+                format!(r#"{{"ociVersion": "1.0.0", "root": {{"path": "rootfs"}}, "linux": {linux}}}"#);
+            parse(text.as_bytes()).map(|(spec, _)| spec)
+        };
+        for (good, pointer, value) in [
+            (r#"{"netDevices": {"eth0": {"name": "c0"}, "e4": {}}}"#, "/netDevices/eth0/name", r#""c0""#),
+            (r#"{"netDevices": {"eth0": {"name": "c0"}, "e4": {}}}"#, "/netDevices/e4/name", "null"),
+            (r#"{"resources": {"rdma": {"m": {"hcaHandles": 3}}}}"#, "/resources/rdma/m/hcaHandles", "3"),
+        ] {
+            let linux = serde_json::to_value(load(good).unwrap().linux()).unwrap();
+            assert_eq!(linux.pointer(pointer).unwrap().to_string(), value, "{good}");
+        }
+        for (bad, path) in [
+            (r#"{"netDevices": {"eth0": {"name": 23}}}"#, "linux.netDevices.eth0.name: "),
+            (
+                r#"{"resources": {"rdma": {"mlx5_1": {"hcaHandles": "not a uint32"}}}}"#,
+                "linux.resources.rdma.mlx5_1.hcaHandles: ",
+            ),
+        ] {
+            let text = load(bad).unwrap_err().to_string();
+            assert!(text.contains(path), "{bad}: {text}");
+        }
+        assert!(fault("{]").starts_with("line 1 column 2: "), "{}", fault("{]"));
+    }
 }

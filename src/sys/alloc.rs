@@ -63,10 +63,31 @@ impl Heap {
         result
     }
 
+    fn give_up_reserve(&self) {
+        self.with(|state| {
+            let keep = (state.next + SPARE).next_multiple_of(4096);
+            if keep < state.end {
+                // SAFETY: the range lies in our own mapping, above every block handed out, and none will be made
+                // there once `end` is lowered.
+                unsafe { libc::munmap(keep as *mut libc::c_void, state.end - keep) };
+                state.end = keep;
+            }
+        });
+    }
+
     /// The arena's pages that may have been touched, as address and length.
     fn touched(&self) -> (usize, usize) {
         self.with(|state| (state.start, (state.next - state.start).max(PREFAULT)))
     }
+}
+
+/// Kept by [`give_up_reserve`]: what a child may still allocate.
+const SPARE: usize = 1 << 20;
+
+/// Unmaps what of the arena was never handed out, but for 1 MiB: the kernel counts the whole reservation
+/// against RLIMIT_AS and RLIMIT_DATA (getrlimit(2)), and would refuse every later mapping and growth of the stack.
+pub fn give_up_reserve() {
+    HEAP.give_up_reserve();
 }
 
 /// The heap's pages that may have been touched, as address and length; nothing (0, 0) before the first allocation.
@@ -221,6 +242,19 @@ mod tests {
         let b = arena.with(|state| state.take(small));
         let c = arena.with(|state| state.take(small));
         assert_eq!((b as usize, c as usize), (a as usize, a as usize + 32));
+    }
+
+    #[test]
+    fn what_is_given_up_is_not_handed_out() {
+        let arena = Heap::new();
+        let small = Layout::from_size_align(64, 8).unwrap();
+        let a = arena.with(|state| state.take(small));
+        arena.give_up_reserve();
+        let b = arena.with(|state| state.take(small));
+        assert!(!b.is_null() && a != b);
+        let large = Layout::from_size_align(2 * SPARE, 8).unwrap();
+        assert!(arena.with(|state| state.take(large)).is_null());
+        assert!(arena.with(|state| state.end - state.start) <= SPARE + 8192);
     }
 
     #[test]
