@@ -2,10 +2,10 @@
 
 use crate::cli::{Global, RunArgs};
 use crate::commands::create::{Finish, Made, make};
-use crate::container::{State, Status};
+use crate::commands::start::run_poststart;
 use crate::error::{Context, Error, Result};
 use crate::log::Log;
-use crate::process::{hooks, launch, wait};
+use crate::process::{launch, wait};
 
 /// Runs a container in the foreground, or with `--detach` returns when its program runs.
 ///
@@ -18,7 +18,7 @@ pub fn run(global: &Global, args: &RunArgs, log: &Log) -> Result<i32> {
     }
     let signals = if args.detach { None } else { Some(wait::catch_signals()?) };
     let made = make(global, &args.create, log, Finish::Run)?;
-    if let Err(error) = poststart(&made).and_then(|()| made.container.unlock()) {
+    if let Err(error) = run_poststart(&made.container.record).and_then(|()| made.container.unlock()) {
         return Err(give_up(made, log, error));
     }
     let Some(signals) = signals else { return Ok(0) };
@@ -42,16 +42,6 @@ fn give_up(made: Made, log: &Log, error: Error) -> Error {
         Ok(()) => error,
         Err(left) => error.hint(left.to_string()),
     }
-}
-
-/// H12: after the program was executed, before `run` goes on.
-fn poststart(made: &Made) -> Result<()> {
-    let record = &made.container.record;
-    if record.hooks.poststart.is_empty() {
-        return Ok(());
-    }
-    let state = State::plain(record, Status::Running, record.init_process_pid).to_json()?;
-    hooks::run_all("poststart", &record.hooks.poststart, &state, &record.bundle)
 }
 
 /// Removes what is left of a container whose init has ended.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::container::{Container, Id, Lock, State, Status, Store};
+use crate::container::{Id, Lock, Record, State, Status, Store};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
 use crate::process::{hooks, start};
@@ -21,7 +21,7 @@ pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
         status => return refuse(format!("cannot start a container in the {status} state")),
     }
     start::start(container.dir(), container.record.init_process_pid)?;
-    if let Err(error) = poststart(&container) {
+    if let Err(error) = run_poststart(&container.record) {
         // H16: killed and deleted.
         let _ = container.kill_init(libc::SIGKILL);
         let record = container.record.clone();
@@ -36,8 +36,11 @@ fn refuse(text: String) -> Result<i32> {
     Err(Error::new(Kind::State, text))
 }
 
-fn poststart(container: &Container) -> Result<()> {
-    let record = &container.record;
+/// H12: after the program was executed, before the verb returns.
+///
+/// # Errors
+/// A hook failed; the caller takes the container down.
+pub(super) fn run_poststart(record: &Record) -> Result<()> {
     if record.hooks.poststart.is_empty() {
         return Ok(());
     }
