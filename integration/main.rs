@@ -15,6 +15,7 @@ mod delete_kill;
 mod devices;
 mod errors;
 mod features;
+mod hooks;
 mod killpoints;
 mod lifecycle;
 mod mounts;
