@@ -86,10 +86,6 @@ impl Cgroup {
     /// Names the `cgroup.procs` that refused the process. On v2, `device or resource busy` means that the cgroup
     /// has sub-cgroups with controllers, `operation not supported` that it is threaded.
     pub fn attach(&self, pid: i32) -> Result<()> {
-        if self.fd.is_some() {
-            // It was born there.
-            return Ok(());
-        }
         let mut text = [0; 12];
         let text = decimal(pid, &mut text);
         for directory in &self.record.directories {

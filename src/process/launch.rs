@@ -205,7 +205,9 @@ fn attend(
     if let (Some(join), Some(maps)) = (&plan.namespaces.join_user, &plan.namespaces.expected_maps) {
         compare_id_maps(proc, pid, join, maps)?;
     }
-    cgroup.attach(pid)?;
+    if cgroup.clone_into_fd().is_none() {
+        cgroup.attach(pid)?;
+    }
     container.record.set_init(Process::of(pid)?);
     // While hooks run it is still being created, for whoever asks (H7).
     container.record.phase = if has_early_hooks(plan) { Phase::Creating } else { Phase::Created };
