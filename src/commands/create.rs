@@ -231,10 +231,7 @@ fn bring_up(
     finish: Finish,
     pid_file: Option<&Path>,
 ) -> Result<Child> {
-    let recorded = cgroup.record();
-    if recorded != container.record.cgroup {
-        container.record.cgroup = recorded;
-    }
+    container.record.cgroup = cgroup.record();
     let listener = match finish {
         Finish::Wait => Some(start::listener(container.dir())?),
         Finish::Run => None,

@@ -40,14 +40,13 @@ pub fn launch(
 ) -> Result<Child> {
     let progress = Progress::new().context("share a page with init")?;
     let (parent_end, child_end) = channel::pair().context("make the channel to init")?;
-    let open = |join: &Join| open_namespace(join);
     let proc = Proc::open().context("open /proc")?;
     let init = Init {
         plan,
         progress: &progress,
         channel: child_end,
         sources: early_sources(plan)?,
-        joins: plan.namespaces.join.iter().map(open).collect::<Result<_>>()?,
+        joins: plan.namespaces.join.iter().map(open_namespace).collect::<Result<_>>()?,
         start: start.map(|listener| waiting_room(plan).map(|room| (listener, room))).transpose()?,
         hide_early: rustix::process::geteuid().is_root(),
         ignored: ignored_signals(&proc)?,

@@ -3,6 +3,8 @@
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
+
+use super::clone::last_errno;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// `struct bpf_insn` (linux/bpf.h).
@@ -132,10 +134,6 @@ fn with_unlimited_memlock<T>(run: impl FnOnce() -> Result<T, Errno>) -> Result<T
 
 fn address(pointer: usize) -> u64 {
     u64::try_from(pointer).unwrap_or(0)
-}
-
-fn last_errno() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::IO)
 }
 
 #[cfg(test)]

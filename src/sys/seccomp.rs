@@ -5,6 +5,8 @@ use std::os::fd::{FromRawFd, OwnedFd};
 use rustix::io::Errno;
 use seccompiler::sock_filter;
 
+use super::clone::last_errno;
+
 /// Installs a filter for the calling thread, after which only what it allows is possible.
 ///
 /// Gives the notify fd if `flags` has `SECCOMP_FILTER_FLAG_NEW_LISTENER` (it is close-on-exec). Makes one system call
@@ -23,7 +25,7 @@ pub fn load(program: &[sock_filter], flags: u32) -> Result<Option<OwnedFd>, Errn
     // the fields of struct sock_filter), which the kernel only reads, and only during the call.
     let result = unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, &raw const program) };
     match i32::try_from(result) {
-        Ok(-1) => Err(last_error()),
+        Ok(-1) => Err(last_errno()),
         // With TSYNC the kernel names the thread that could not follow.
         Ok(1..) if flags & TSYNC != 0 && flags & NEW_LISTENER == 0 => Err(Errno::SRCH),
         Ok(fd) if flags & NEW_LISTENER != 0 => {
@@ -46,12 +48,7 @@ pub fn flags_available(flags: u32) -> bool {
     let nothing = std::ptr::null::<libc::sock_fprog>();
     // SAFETY: the kernel checks the flags first (EINVAL) and cannot read a program from a null pointer (EFAULT).
     let result = unsafe { libc::syscall(libc::SYS_seccomp, operation, flags, nothing) };
-    result == -1 && last_error() == Errno::FAULT
-}
-
-/// errno of the call just made.
-fn last_error() -> Errno {
-    Errno::from_io_error(&std::io::Error::last_os_error()).unwrap_or(Errno::INVAL)
+    result == -1 && last_errno() == Errno::FAULT
 }
 
 const TSYNC: u32 = 1;
