@@ -2,6 +2,20 @@
 
 use rustix::io::Errno;
 
+/// An enumeration whose variants can be listed: `ALL`, in the order of their numbers.
+macro_rules! numbered {
+    ($(#[$meta:meta])* pub enum $name:ident { $($(#[$doc:meta])* $variant:ident,)+ }) => {
+        $(#[$meta])*
+        pub enum $name { $($(#[$doc])* $variant,)+ }
+
+        impl $name {
+            pub(crate) const ALL: &[Self] = &[$(Self::$variant),+];
+        }
+    };
+}
+pub(crate) use numbered;
+
+numbered! {
 /// What the child was doing inside a step when a system call failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -43,32 +57,12 @@ pub enum Action {
     /// The working directory is outside of the container's root.
     Outside,
 }
+}
 
 impl Action {
-    const ALL: [Self; 18] = [
-        Self::Step,
-        Self::Target,
-        Self::Source,
-        Self::Mount,
-        Self::Flags,
-        Self::Attach,
-        Self::Propagation,
-        Self::Plain,
-        Self::NotProcfs,
-        Self::Occupied,
-        Self::NotNull,
-        Self::Owner,
-        Self::Open,
-        Self::Write,
-        Self::NotFound,
-        Self::IsDirectory,
-        Self::OverProc,
-        Self::Outside,
-    ];
-
     /// The action with this number, as it crossed the channel.
     pub fn from_number(number: u8) -> Option<Self> {
-        Self::ALL.into_iter().find(|action| *action as u8 == number)
+        Self::ALL.iter().copied().find(|action| *action as u8 == number)
     }
 }
 
@@ -108,7 +102,7 @@ mod tests {
 
     #[test]
     fn actions_cross_as_numbers() {
-        for action in Action::ALL {
+        for action in Action::ALL.iter().copied() {
             assert_eq!(Action::from_number(action as u8), Some(action));
         }
         assert_eq!(Action::from_number(200), None);

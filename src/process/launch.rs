@@ -1,6 +1,5 @@
 //! The parent: makes one child, does what only the parent can, and hears how it went.
 
-use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -10,13 +9,14 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
 use super::channel::{self, Message};
 use super::describe;
 use super::hooks;
+use super::id_maps;
 use super::init::Init;
 use super::own_binary;
 use super::step::{Progress, Step};
 use crate::cgroups::Cgroup;
 use crate::container::{Container, Phase, Process, State, Status};
 use crate::error::{Context, Error, Kind, Result};
-use crate::namespaces::{IdMaps, Join, name};
+use crate::namespaces::{Join, name};
 use crate::plan::Plan;
 use crate::rootfs::mounts;
 use crate::rootfs::tree::MountAction;
@@ -199,10 +199,10 @@ fn attend(
     pid: i32,
 ) -> Result<()> {
     if let Some(maps) = &plan.namespaces.id_maps {
-        write_id_maps(proc, pid, maps)?;
+        id_maps::write(proc, pid, maps)?;
     }
     if let (Some(join), Some(maps)) = (&plan.namespaces.join_user, &plan.namespaces.expected_maps) {
-        compare_id_maps(proc, pid, join, maps)?;
+        id_maps::compare(proc, pid, join, maps)?;
     }
     if cgroup.clone_into_fd().is_none() {
         cgroup.attach(pid)?;
@@ -225,47 +225,6 @@ fn let_go(channel: &OwnedFd) -> Result<()> {
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
         Err(errno) => Err(Error::system("let init go on", errno)),
     }
-}
-
-fn write_id_maps(proc: &Proc, pid: i32, maps: &IdMaps) -> Result<()> {
-    let file = |name: &str| CString::new(format!("{pid}/{name}")).unwrap_or_default();
-    let failed = |path: &str, errno: Errno| {
-        let error = Error::system(format_args!("{path}: write /proc/{pid}/{}", path_file(path)), errno);
-        if errno == Errno::PERM { error.hint("only root may map ids other than its own") } else { error }
-    };
-    if !rustix::process::geteuid().is_root() {
-        // user_namespaces(7): without privilege gid_map may be written only once setgroups(2) is given up.
-        proc.write(&file("setgroups"), b"deny").with_context(|| format!("write /proc/{pid}/setgroups"))?;
-    }
-    proc.write(&file("uid_map"), maps.uid.as_bytes()).map_err(|errno| failed("linux.uidMappings", errno))?;
-    proc.write(&file("gid_map"), maps.gid.as_bytes()).map_err(|errno| failed("linux.gidMappings", errno))
-}
-
-/// N8: a namespace that is joined has its mappings already; those of the config must be the same.
-fn compare_id_maps(proc: &Proc, pid: i32, join: &Join, maps: &IdMaps) -> Result<()> {
-    for (path, wanted) in [("linux.uidMappings", &maps.uid), ("linux.gidMappings", &maps.gid)] {
-        let file = CString::new(format!("{pid}/{}", path_file(path))).unwrap_or_default();
-        let mut buffer = [0u8; 16384];
-        let read = proc
-            .open_file(&file, OFlags::RDONLY)
-            .and_then(|file| rustix::io::read(&file, &mut buffer))
-            .with_context(|| format!("{path}: read /proc/{pid}/{}", path_file(path)))?;
-        let there = String::from_utf8_lossy(&buffer[..read]);
-        if !there.split_whitespace().eq(wanted.split_whitespace()) {
-            let there: Vec<_> = there.split_whitespace().collect();
-            let text = format!(
-                "are not those of the namespace {}: {}",
-                join.path.to_string_lossy(),
-                there.join(" ")
-            );
-            return Err(Error::config(path, text));
-        }
-    }
-    Ok(())
-}
-
-fn path_file(path: &str) -> &'static str {
-    if path.ends_with("uidMappings") { "uid_map" } else { "gid_map" }
 }
 
 /// Listens to init until it is where it should be.

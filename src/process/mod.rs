@@ -3,6 +3,7 @@
 pub mod channel;
 pub mod describe;
 pub mod hooks;
+mod id_maps;
 pub mod init;
 pub mod launch;
 pub mod own_binary;

@@ -2,6 +2,7 @@
 
 use crate::sys::page::SharedWord;
 
+crate::fault::numbered! {
 /// What init does, in this order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -75,44 +76,6 @@ pub enum Step {
     /// execve(2).
     Exec,
 }
-
-impl Step {
-    const ALL: [Self; 34] = [
-        Self::Start,
-        Self::UserNamespace,
-        Self::Join,
-        Self::TimeNamespace,
-        Self::Names,
-        Self::Root,
-        Self::Wait,
-        Self::CgroupNamespace,
-        Self::Mount,
-        Self::Device,
-        Self::DevLinks,
-        Self::WorkingDirectory,
-        Self::Masked,
-        Self::Readonly,
-        Self::ReadonlyMount,
-        Self::ReadonlyRoot,
-        Self::Loopback,
-        Self::Sysctl,
-        Self::OomScore,
-        Self::AppArmor,
-        Self::Selinux,
-        Self::Pivot,
-        Self::Streams,
-        Self::Keyring,
-        Self::Rlimit,
-        Self::NoNewPrivileges,
-        Self::Bounding,
-        Self::Groups,
-        Self::Ids,
-        Self::Capabilities,
-        Self::Lookup,
-        Self::Created,
-        Self::Seccomp,
-        Self::Exec,
-    ];
 }
 
 /// A step with the index of the item that it is at.
@@ -133,7 +96,8 @@ impl Position {
     /// Reads what [`Position::to_word`] made.
     pub fn from_word(word: u32) -> Self {
         let number = word >> 24;
-        let step = Step::ALL.into_iter().find(|step| u32::from(*step as u8) == number).unwrap_or(Step::Start);
+        let step =
+            Step::ALL.iter().copied().find(|step| u32::from(*step as u8) == number).unwrap_or(Step::Start);
         Self { step, index: usize::try_from(word & 0xff_ffff).unwrap_or(0) }
     }
 }
@@ -175,7 +139,7 @@ mod tests {
 
     #[test]
     fn positions_survive_the_word() {
-        for (number, step) in Step::ALL.into_iter().enumerate() {
+        for (number, step) in Step::ALL.iter().copied().enumerate() {
             assert_eq!(usize::from(step as u8), number);
             let position = Position { step, index: number * 1000 };
             assert_eq!(Position::from_word(position.to_word()), position);

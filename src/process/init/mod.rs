@@ -1,24 +1,26 @@
 //! The child: a straight list of steps, each reason beside it. It decides nothing and parses nothing.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
+
+mod tree;
+mod user;
 
 use super::channel;
 use super::program::{self, Program};
 use super::step::{Progress, Step};
 use crate::container::INIT_COMM;
 use crate::fault::{Action, During, Fault};
-use crate::identity::{Rlimit, apply};
+use crate::identity::apply;
 use crate::plan::Plan;
-use crate::rootfs::tree::{MountAction, MountOp};
-use crate::rootfs::{devices::DevDirectory, hidden, mounts, paths, root};
+use crate::rootfs::root;
 use crate::sys::exec::Room;
 use crate::sys::procfs::Proc;
-use crate::sys::{clone, credentials, fd, netlink, signal};
+use crate::sys::{clone, fd, signal};
 
 /// All that init has from its parent.
 #[derive(Debug)]
@@ -44,9 +46,6 @@ pub struct Init<'a> {
     /// The capabilities that the runtime may use and pass on.
     pub available: u64,
 }
-
-/// Descriptors to be left for init's own work when RLIMIT_NOFILE is too low for all bind mounts.
-const SPARE: usize = 16;
 
 /// What happens once, as soon as a step needs it.
 #[derive(Default)]
@@ -157,176 +156,12 @@ impl Init<'_> {
         Ok(sources)
     }
 
-    /// As many as there may be descriptors, less [`SPARE`]; the others are opened when their turn comes, with the
-    /// rights that are left then.
-    fn open_sources(&self) -> Result<Vec<(usize, OwnedFd)>, Fault> {
-        let mut sources = Vec::with_capacity(self.plan.rootfs.mounts.len());
-        for (index, op) in self.plan.rootfs.mounts.iter().enumerate() {
-            let MountAction::Bind { source, recursive, early: false, .. } = &op.action else { continue };
-            self.progress.at(Step::Mount, index);
-            match mounts::clone_tree(source, *recursive) {
-                Ok(tree) => sources.push((index, tree)),
-                Err(Fault { errno: Errno::MFILE, .. }) => {
-                    sources.truncate(sources.len().saturating_sub(SPARE));
-                    break;
-                }
-                Err(fault) => return Err(fault),
-            }
-        }
-        Ok(sources)
-    }
-
-    /// The rootfs with all mounts, nodes and links.
-    fn build_tree(&self, once: &mut Once, sources: &[(usize, OwnedFd)]) -> Result<OwnedFd, Fault> {
-        let plan = &self.plan.rootfs;
-        self.progress.enter(Step::Root);
-        let root = root::prepare(plan)?;
-        for (index, op) in plan.mounts.iter().enumerate() {
-            if shows_cgroups(op) {
-                // What the mount shows depends on where init is.
-                self.wait(once)?;
-                self.new_cgroup_namespace(once)?;
-            }
-            self.progress.at(Step::Mount, index);
-            let opened = sources.iter().chain(&self.sources).find(|(at, _)| *at == index);
-            mounts::carry_out(root.as_fd(), op, opened.map(|(_, tree)| tree.as_fd()))?;
-        }
-        if plan.dev_links {
-            self.progress.enter(Step::DevLinks);
-            let dev = DevDirectory::open(root.as_fd())?;
-            let bind = self.plan.namespaces.in_user_namespace();
-            for (index, node) in plan.devices.iter().enumerate() {
-                self.progress.at(Step::Device, index);
-                dev.make(root.as_fd(), node, bind)?;
-            }
-            self.progress.enter(Step::DevLinks);
-            dev.link()?;
-        }
-        Ok(root)
-    }
-
     /// Once, after init is in its cgroup, so that it sees that as the root (N14).
     fn new_cgroup_namespace(&self, once: &mut Once) -> Result<(), Fault> {
         if self.plan.namespaces.new_cgroup && !once.cgroup_namespace {
             self.progress.enter(Step::CgroupNamespace);
             clone::unshare(u64::from(libc::CLONE_NEWCGROUP.unsigned_abs()))?;
             once.cgroup_namespace = true;
-        }
-        Ok(())
-    }
-
-    /// What must wait until everything has been made: hidden and read-only parts, the read-only root.
-    fn close_tree(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
-        let plan = &self.plan.rootfs;
-        self.progress.enter(Step::WorkingDirectory);
-        if !self.plan.process.cwd_inside.is_empty() {
-            // Not an error by itself: chdir(2) tells what is wrong with it.
-            let _ = paths::open_or_make(root, &self.plan.process.cwd_inside, paths::Missing::Directory);
-        }
-        self.progress.enter(Step::Masked);
-        if !plan.masked.is_empty() {
-            let mut masks = hidden::Masks::new()?;
-            for path in &plan.masked {
-                self.progress.at(Step::Masked, path.index);
-                masks.cover(root, &path.path)?;
-            }
-        }
-        for path in &plan.readonly_paths {
-            self.progress.at(Step::Readonly, path.index);
-            hidden::make_readonly(root, &path.path)?;
-        }
-        for (index, op) in plan.mounts.iter().enumerate().filter(|(_, op)| op.readonly_later) {
-            self.progress.at(Step::ReadonlyMount, index);
-            mounts::make_readonly(root, &op.target)?;
-        }
-        if plan.readonly {
-            self.progress.enter(Step::ReadonlyRoot);
-            root::make_readonly(root)?;
-        }
-        Ok(())
-    }
-
-    /// Everything that goes through /proc, by the host's.
-    fn write_proc(&self) -> Result<(), Fault> {
-        if self.plan.namespaces.makes(libc::CLONE_NEWNET) {
-            self.progress.enter(Step::Loopback);
-            netlink::loopback_up()?;
-        }
-        for (index, sysctl) in self.plan.sysctl.iter().enumerate() {
-            self.progress.at(Step::Sysctl, index);
-            self.proc.write(&sysctl.file, sysctl.value.as_bytes()).during(Action::Write)?;
-        }
-        let process = &self.plan.process;
-        if let Some(score) = &process.oom_score_adj {
-            self.progress.enter(Step::OomScore);
-            match self.proc.write(c"self/oom_score_adj", score.as_bytes()) {
-                // Without the right to lower it, a rootless container keeps the caller's (U5).
-                Err(Errno::ACCESS | Errno::PERM) if self.plan.namespaces.in_user_namespace() => {}
-                other => other.during(Action::Write)?,
-            }
-        }
-        if let Some(profile) = &process.apparmor {
-            self.progress.enter(Step::AppArmor);
-            let text = profile.as_bytes();
-            match self.proc.write(c"self/attr/apparmor/exec", text) {
-                Err(Errno::NOENT) => self.proc.write(c"self/attr/exec", text).during(Action::Write)?,
-                other => other.during(Action::Write)?,
-            }
-        }
-        if let Some(label) = &process.selinux {
-            self.progress.enter(Step::Selinux);
-            self.proc.write(c"self/attr/exec", label.as_bytes()).during(Action::Write)?;
-        }
-        Ok(())
-    }
-
-    /// From the runtime's root to the container's user, in the order that each right is still there for.
-    fn become_user(&self) -> Result<(), Fault> {
-        let process = &self.plan.process;
-        self.progress.enter(Step::Streams);
-        program::adopt_streams(process.uid)?;
-        self.progress.enter(Step::Keyring);
-        if let Some(name) = &process.keyring {
-            match credentials::new_session_keyring(name) {
-                Err(Errno::NOSYS) => {}
-                other => other?,
-            }
-        }
-        if process.rlimits.iter().any(Rlimit::counts_address_space) {
-            crate::sys::alloc::give_up_reserve();
-        }
-        for (index, rlimit) in process.rlimits.iter().enumerate() {
-            self.progress.at(Step::Rlimit, index);
-            apply::set_rlimit(rlimit)?;
-        }
-        rustix::process::umask(Mode::from_raw_mode(process.umask));
-        self.progress.enter(Step::NoNewPrivileges);
-        if process.no_new_privileges {
-            rustix::thread::set_no_new_privs(true)?;
-        }
-        self.progress.enter(Step::Bounding);
-        apply::limit_bounding(&process.capabilities)?;
-        self.progress.enter(Step::WorkingDirectory);
-        let early = rustix::process::chdir(&process.cwd);
-        self.progress.enter(Step::Groups);
-        apply::set_groups(&process.groups, self.plan.namespaces.in_user_namespace())?;
-        self.progress.enter(Step::Ids);
-        apply::set_ids(process.uid, process.gid)?;
-        // Changing ids clears it (prctl(2)).
-        rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-        self.progress.enter(Step::WorkingDirectory);
-        if early.is_err() {
-            // A directory that only the user may enter, on NFS or with a mapping (P4).
-            rustix::process::chdir(&process.cwd)?;
-        }
-        if !credentials::cwd_is_reachable() {
-            return Err(Fault { action: Action::Outside, errno: Errno::NOENT });
-        }
-        self.progress.enter(Step::Capabilities);
-        if self.filter_needs_privilege() {
-            apply::lower_effective(&process.capabilities, self.available)?;
-        } else {
-            apply::set_capabilities(&process.capabilities)?;
         }
         Ok(())
     }
@@ -356,10 +191,6 @@ fn reset_affinity() {
         all.set(cpu);
     }
     let _ = rustix::thread::sched_setaffinity(None, &all);
-}
-
-fn shows_cgroups(op: &MountOp) -> bool {
-    matches!(op.action, MountAction::CgroupV1 { .. } | MountAction::CgroupV2 { .. })
 }
 
 /// HOME by the container's /etc/passwd.
