@@ -102,7 +102,7 @@ pub(super) fn run_poststop(record: &Record, warn: &mut dyn FnMut(&str)) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::testing::{Root, record, running, sh};
+    use crate::container::testing::{Root, record, running, sh};
     use crate::container::{Phase, Process};
     use std::process::Command;
 

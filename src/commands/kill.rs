@@ -130,7 +130,7 @@ fn real_time(name: &str) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::testing::{Root, record, running};
+    use crate::container::testing::{Root, record, running};
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 

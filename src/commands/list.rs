@@ -100,7 +100,7 @@ fn render_json(rows: &[Row]) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::commands::testing::{Root, record};
+    use crate::container::testing::{Root, record};
     use crate::container::{Id, Phase};
 
     fn text(root: &Root, json: bool, quiet: bool) -> String {

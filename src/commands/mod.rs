@@ -15,5 +15,3 @@ pub mod run;
 pub mod spec;
 pub mod start;
 pub mod state;
-#[cfg(test)]
-mod testing;

@@ -38,4 +38,6 @@ pub const START_SOCKET: &str = "start.sock";
 pub const INIT_COMM: &str = "davit:[init]";
 
 #[cfg(test)]
+pub(crate) mod testing;
+#[cfg(test)]
 mod tests;

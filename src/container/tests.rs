@@ -1,40 +1,14 @@
 //! The store on a real file system, with real processes.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
+use super::testing::{self, Root};
 use super::*;
 use crate::error::Kind;
 
-/// A state root of its own for each test.
-struct Root(PathBuf);
-
-impl Root {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("davit-store-{}-{name}", std::process::id()));
-        Self(path)
-    }
-}
-
-impl Drop for Root {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
 fn record(id: &str) -> Record {
-    Record {
-        version: VERSION,
-        oci_version: "1.2.0".into(),
-        id: id.into(),
-        bundle: "/b".into(),
-        rootfs: "/b/rootfs".into(),
-        created: now(),
-        boot_id: boot_id().expect("boot id"),
-        runtime: Process::current().expect("self"),
-        own_pid_namespace: true,
-        ..Record::default()
-    }
+    testing::record(id, Phase::default())
 }
 
 fn id(text: &str) -> Id {
@@ -50,15 +24,15 @@ fn mode(path: &Path) -> u32 {
 #[test]
 fn create_makes_a_whole_directory() {
     let root = Root::new("create");
-    let store = Store::open(&root.0.join("deep/er"));
+    let store = Store::open(&root.path().join("deep/er"));
     let container = store.create(&id("c1"), record("c1"), Some(b"{ }")).expect("created");
-    assert_eq!(mode(&root.0.join("deep/er")), 0o700);
+    assert_eq!(mode(&root.path().join("deep/er")), 0o700);
     assert_eq!(mode(container.path()), 0o711);
     assert_eq!(mode(&container.path().join(STATE_FILE)), 0o600);
     assert_eq!(mode(&container.path().join(CONFIG_FILE)), 0o600);
     assert_eq!(std::fs::read(container.path().join(CONFIG_FILE)).expect("read"), b"{ }");
     assert_eq!(container.status().expect("status"), Status::Creating);
-    let names: Vec<_> = std::fs::read_dir(root.0.join("deep/er")).expect("list").collect();
+    let names: Vec<_> = std::fs::read_dir(root.path().join("deep/er")).expect("list").collect();
     assert_eq!(names.len(), 1, "{names:?}");
     container.remove_dir().expect("removed");
     assert_eq!(store.load(&id("c1"), Lock::None).expect_err("gone").to_string(), "container does not exist");
@@ -68,7 +42,7 @@ fn create_makes_a_whole_directory() {
 #[test]
 fn a_duplicate_is_refused() {
     let root = Root::new("duplicate");
-    let store = Store::open(&root.0);
+    let store = Store::open(root.path());
     for phase in [Phase::Creating, Phase::Created] {
         let first = store.create(&id("c1"), Record { phase, ..record("c1") }, None).expect("created");
         if phase == Phase::Created {
@@ -78,7 +52,7 @@ fn a_duplicate_is_refused() {
         let error = store.create(&id("c1"), record("other"), None).expect_err("duplicate");
         assert_eq!(error.to_string(), "container with given ID already exists");
         assert_eq!(std::fs::read(first.path().join(STATE_FILE)).expect("read"), before);
-        assert!(!root.0.join("c1,new").exists());
+        assert!(!root.path().join("c1,new").exists());
         first.remove_dir().expect("removed");
     }
 }
@@ -87,7 +61,7 @@ fn a_duplicate_is_refused() {
 #[test]
 fn one_of_many_creates_wins() {
     let root = Root::new("race");
-    let store = Store::open(&root.0);
+    let store = Store::open(root.path());
     for round in 0..20 {
         let name = format!("c{round}");
         let results: Vec<_> = std::thread::scope(|scope| {
@@ -107,7 +81,7 @@ fn one_of_many_creates_wins() {
 #[test]
 fn a_dead_create_is_cleaned() {
     let root = Root::new("dead");
-    let store = Store::open(&root.0);
+    let store = Store::open(root.path());
     let dead = Process { start_time: 1, ..Process::current().expect("self") };
     let killed = store.create(&id("c1"), Record { runtime: dead, ..record("c1") }, None).expect("created");
     assert_eq!(killed.status().expect("status"), Status::Stopped);
@@ -115,23 +89,23 @@ fn a_dead_create_is_cleaned() {
     killed.unlock().expect("unlocked");
     drop(store.create(&id("c1"), record("c1"), None).expect("created again"));
 
-    std::fs::create_dir(root.0.join("c2,new")).expect("killed before its name");
-    std::fs::write(root.0.join("c2,new/state.json"), "{").expect("write");
-    std::fs::create_dir(root.0.join("c2")).expect("killed in its removal");
+    std::fs::create_dir(root.path().join("c2,new")).expect("killed before its name");
+    std::fs::write(root.path().join("c2,new/state.json"), "{").expect("write");
+    std::fs::create_dir(root.path().join("c2")).expect("killed in its removal");
     drop(store.create(&id("c2"), record("c2"), None).expect("created"));
-    assert!(!root.0.join("c2,new").exists());
+    assert!(!root.path().join("c2,new").exists());
 }
 
 /// [S1] An ID that is valid but longer than a file name fails as such and leaves nothing.
 #[test]
 fn long_ids() {
     let root = Root::new("long");
-    let store = Store::open(&root.0);
+    let store = Store::open(root.path());
     let longest = id(&"x".repeat(255));
     store.create(&longest, record("x"), None).expect("created").remove_dir().expect("removed");
     let error = store.create(&id(&"x".repeat(256)), record("x"), None).expect_err("too long");
     assert!(error.to_string().ends_with("file name too long"), "{error}");
-    assert_eq!(std::fs::read_dir(&root.0).expect("list").count(), 0);
+    assert_eq!(std::fs::read_dir(root.path()).expect("list").count(), 0);
     let error = store.load(&id(&"x".repeat(1000)), Lock::None).expect_err("too long");
     assert_eq!(error.kind(), Kind::NotFound);
 }
@@ -140,7 +114,7 @@ fn long_ids() {
 #[test]
 fn status_follows_the_kernel() {
     let root = Root::new("status");
-    let store = Store::open(&root.0);
+    let store = Store::open(root.path());
     let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
     let pid = i32::try_from(child.id()).expect("pid");
     let mut container = store.create(&id("c1"), record("c1"), None).expect("created");
@@ -181,9 +155,9 @@ fn status_follows_the_kernel() {
 #[test]
 fn remove_dir_empties_it() {
     let root = Root::new("remove");
-    let store = Store::open(&root.0);
+    let store = Store::open(root.path());
     let container = store.create(&id("c1"), record("c1"), Some(b"{}")).expect("created");
-    let outside = root.0.join("outside");
+    let outside = root.path().join("outside");
     std::fs::create_dir_all(&outside).expect("mkdir");
     std::fs::write(outside.join("kept"), "").expect("write");
     std::fs::create_dir_all(container.path().join("a/b")).expect("mkdir");
@@ -199,7 +173,7 @@ fn remove_dir_empties_it() {
 #[test]
 fn a_waiter_of_a_removed_container_finds_nothing() {
     let root = Root::new("waiter");
-    let store = Store::open(&root.0);
+    let store = Store::open(root.path());
     let container = store.create(&id("c1"), record("c1"), None).expect("created");
     assert!(store.try_load(&id("c1")).expect("asked").is_none(), "held");
     std::thread::scope(|scope| {
@@ -215,15 +189,15 @@ fn a_waiter_of_a_removed_container_finds_nothing() {
 #[test]
 fn list_and_remove_broken_ones() {
     let root = Root::new("list");
-    let store = Store::open(&root.0);
+    let store = Store::open(root.path());
     assert_eq!(store.list().err().expect("no root").kind(), Kind::NotFound);
     drop(store.create(&id("b"), record("b"), None).expect("created"));
     drop(store.create(&id("a"), record("a"), None).expect("created"));
-    std::fs::create_dir(root.0.join("broken")).expect("mkdir");
-    std::fs::create_dir(root.0.join("x,new")).expect("mkdir");
-    std::fs::create_dir(root.0.join("empty")).expect("mkdir");
-    std::fs::write(root.0.join("file"), "").expect("write");
-    std::fs::write(root.0.join("broken/state.json"), "{\"vers").expect("write");
+    std::fs::create_dir(root.path().join("broken")).expect("mkdir");
+    std::fs::create_dir(root.path().join("x,new")).expect("mkdir");
+    std::fs::create_dir(root.path().join("empty")).expect("mkdir");
+    std::fs::write(root.path().join("file"), "").expect("write");
+    std::fs::write(root.path().join("broken/state.json"), "{\"vers").expect("write");
     let found: Vec<_> =
         store.list().expect("list").map(|entry| (entry.id.to_string(), entry.container.is_ok())).collect();
     let expected = [("a", true), ("b", true), ("broken", false), ("empty", false)];
@@ -232,5 +206,5 @@ fn list_and_remove_broken_ones() {
     for (name, removed) in [("broken", true), ("empty", true), ("x", false), ("none", false)] {
         assert_eq!(store.remove_broken(&id(name)).expect("removed"), removed, "{name}");
     }
-    assert_eq!(std::fs::read_dir(&root.0).expect("list").count(), 3);
+    assert_eq!(std::fs::read_dir(root.path()).expect("list").count(), 3);
 }

@@ -1,21 +1,21 @@
-//! What the tests of several verbs share: a state root, records, a process that stands for init.
+//! What the tests of the store and of the verbs share: a state root, records, a process that stands for init.
 
 use std::path::{Path, PathBuf};
 use std::process::Child;
 
 use oci_spec::runtime::{Hook, HookBuilder};
 
-use crate::container::{Phase, Process, Record, VERSION, boot_id, now};
+use super::{Phase, Process, Record, VERSION, boot_id, now};
 
 /// A state root of its own for each test, not made yet; removed at the end.
-pub(super) struct Root(PathBuf);
+pub(crate) struct Root(PathBuf);
 
 impl Root {
-    pub(super) fn new(name: &str) -> Self {
-        Self(std::env::temp_dir().join(format!("davit-verb-{}-{name}", std::process::id())))
+    pub(crate) fn new(name: &str) -> Self {
+        Self(std::env::temp_dir().join(format!("davit-test-{}-{name}", std::process::id())))
     }
 
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -27,7 +27,7 @@ impl Drop for Root {
 }
 
 /// A record without init and without cgroups.
-pub(super) fn record(id: &str, phase: Phase) -> Record {
+pub(crate) fn record(id: &str, phase: Phase) -> Record {
     Record {
         version: VERSION,
         oci_version: "1.2.0".into(),
@@ -44,14 +44,14 @@ pub(super) fn record(id: &str, phase: Phase) -> Record {
 }
 
 /// A record whose init is `child`.
-pub(super) fn running(id: &str, child: &Child) -> Record {
+pub(crate) fn running(id: &str, child: &Child) -> Record {
     let mut record = record(id, Phase::Created);
     record.set_init(Process::of(i32::try_from(child.id()).expect("pid")).expect("stat"));
     record
 }
 
 /// A hook that runs a shell script.
-pub(super) fn sh(script: &str) -> Hook {
+pub(crate) fn sh(script: &str) -> Hook {
     let args = ["sh", "-c", script].map(str::to_owned);
     HookBuilder::default().path("/bin/sh").args(args).build().expect("hook")
 }
