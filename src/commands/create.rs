@@ -13,6 +13,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
 use crate::plan::{self, Plan, Request, show};
 use crate::process::{hooks, launch, own_binary, start};
+use crate::resctrl::{self, Group};
 use crate::sys::clone::Child;
 use crate::sys::fd;
 
@@ -65,6 +66,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     }
     check_rootfs(&plan)?;
     check_joined(&plan)?;
+    check_net_devices(&plan)?;
     if log.is_debug() {
         for step in show::steps(&plan) {
             log.debug(format_args!("plan: {}: {} {} [{}]", step.by, step.action, step.detail, step.path));
@@ -73,9 +75,11 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     let state_root = global.state_root();
     state_root.ensure()?;
     let store = Store::open(&state_root.path);
-    let record = record(&plan, &loaded.spec)?;
+    let group = plan.resctrl.as_ref().map(Group::find).transpose()?;
+    let mut record = record(&plan, &loaded.spec)?;
+    record.resctrl = group.as_ref().map(Group::record);
     let container = store.create(&id, record, Some(&loaded.raw))?;
-    let made = assemble(&plan, container, finish, pid_file.as_deref())
+    let made = assemble(&plan, container, group.as_ref(), finish, pid_file.as_deref())
         .context("unable to start container process")?;
     for warning in loaded.warnings.iter().chain(&plan.warnings) {
         log.warn(warning);
@@ -166,7 +170,12 @@ fn check_joined(plan: &Plan) -> Result<()> {
     use oci_spec::runtime::LinuxNamespaceType::{Ipc, Network, Uts};
     for join in &plan.namespaces.join {
         let (own, set): (&CStr, Option<String>) = match join.kind {
-            Network => (c"/proc/self/ns/net", plan.sysctl_below("sys/net/")),
+            Network => (
+                c"/proc/self/ns/net",
+                plan.sysctl_below("sys/net/").or_else(|| {
+                    plan.net_devices.first().map(crate::namespaces::net_devices::NetDevice::path)
+                }),
+            ),
             Ipc => (
                 c"/proc/self/ns/ipc",
                 plan.sysctl_below("sys/fs/").or_else(|| plan.sysctl_below("sys/kernel/")),
@@ -185,6 +194,14 @@ fn check_joined(plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// An ordinary user has no right to devices of the host (T10).
+fn check_net_devices(plan: &Plan) -> Result<()> {
+    if plan.net_devices.is_empty() || rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Error::config("linux.netDevices", "network devices are not supported for rootless containers"))
 }
 
 /// What is known before anything has been made: written first, so that a crash at any moment leaves something
@@ -209,8 +226,14 @@ fn record(plan: &Plan, spec: &Spec) -> Result<Record> {
     })
 }
 
-/// Cgroup, init, pid file; whatever fails is unmade.
-fn assemble(plan: &Plan, mut container: Container, finish: Finish, pid_file: Option<&Path>) -> Result<Made> {
+/// Cgroup, resctrl group, init, pid file; whatever fails is unmade.
+fn assemble(
+    plan: &Plan,
+    mut container: Container,
+    group: Option<&Group<'_>>,
+    finish: Finish,
+    pid_file: Option<&Path>,
+) -> Result<Made> {
     let cgroup = match cgroups::Cgroup::create(&plan.cgroup) {
         Ok(cgroup) => cgroup,
         Err(error) => {
@@ -218,6 +241,11 @@ fn assemble(plan: &Plan, mut container: Container, finish: Finish, pid_file: Opt
             return Err(error);
         }
     };
+    if let Some(Err(error)) = group.map(Group::create) {
+        let _ = cgroup.remove();
+        let _ = container.remove_dir();
+        return Err(error);
+    }
     match bring_up(plan, &mut container, &cgroup, finish, pid_file) {
         Ok(child) => Ok(Made { container, cgroup, child }),
         Err(error) => Err(unmake(plan, container, &cgroup, error)),
@@ -254,7 +282,8 @@ fn bring_up(
 /// S11: as if never attempted; poststop hooks run when others may have set something up.
 fn unmake(plan: &Plan, container: Container, cgroup: &Cgroup, error: Error) -> Error {
     let _ = cgroup.kill_all(libc::SIGKILL);
-    let removed = cgroup.remove();
+    let group = container.record.resctrl.as_ref().map_or(Ok(()), resctrl::Record::remove);
+    let removed = cgroup.remove().and(group);
     if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty())
         && let Ok(state) = State::plain(&container.record, Status::Stopped, 0).to_json()
     {

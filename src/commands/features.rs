@@ -18,9 +18,9 @@ mod built {
     pub const RDMA: bool = true;
     pub const APPARMOR: bool = true;
     pub const SELINUX: bool = false;
-    pub const INTEL_RDT: bool = false;
+    pub const INTEL_RDT: bool = true;
     pub const IDMAP: bool = false;
-    pub const NET_DEVICES: bool = false;
+    pub const NET_DEVICES: bool = true;
     pub const CHECKPOINT: &str = "false";
     pub const MEMORY_POLICY_MODES: &[&str] = &[];
     pub const MEMORY_POLICY_FLAGS: &[&str] = &[];

@@ -5,6 +5,7 @@ mod cgroup_v1;
 mod cgroup_v2;
 pub mod namespaces;
 pub mod process;
+pub mod resctrl;
 mod resources;
 pub mod rootfs;
 pub mod show;
@@ -17,6 +18,8 @@ use oci_spec::runtime::{Hook, Spec};
 use crate::cgroups::{CgroupPlan, Host};
 use crate::error::{Error, Kind, Result};
 use crate::namespaces::NamespacePlan;
+use crate::namespaces::net_devices::NetDevice;
+use crate::resctrl::ResctrlPlan;
 use crate::rootfs::tree::RootfsPlan;
 use crate::seccomp::{self, Program};
 use crate::spec::validate::sysctl_path;
@@ -61,6 +64,10 @@ pub struct Plan {
     pub seccomp: Option<Program>,
     /// Kernel parameters, in the spec's spelling's order.
     pub sysctl: Vec<Sysctl>,
+    /// Network devices that move into the container's namespace.
+    pub net_devices: Vec<NetDevice>,
+    /// The group in resctrl.
+    pub resctrl: Option<ResctrlPlan>,
     /// sethostname(2).
     pub hostname: Option<String>,
     /// setdomainname(2).
@@ -131,6 +138,8 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         cgroup,
         seccomp: filter,
         sysctl: sysctl(spec)?,
+        net_devices: namespaces::net_devices(spec),
+        resctrl: resctrl::plan(spec, request.id)?,
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
         hooks: hooks(spec),
@@ -180,6 +189,13 @@ impl Plan {
     pub fn sysctl_below(&self, prefix: &str) -> Option<String> {
         let found = self.sysctl.iter().find(|sysctl| sysctl.file.to_bytes().starts_with(prefix.as_bytes()));
         found.map(|sysctl| format!("sysctl {:?}", sysctl.key))
+    }
+
+    /// Whether init, in its namespaces and with its mounts, waits for the parent: for hooks, or for network devices.
+    pub fn stops_midway(&self) -> bool {
+        !(self.net_devices.is_empty()
+            && self.hooks.prestart.is_empty()
+            && self.hooks.create_runtime.is_empty())
     }
 
     /// Whether a process of a container could see init before it is the program: in a pid namespace that others are

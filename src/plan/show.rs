@@ -35,6 +35,16 @@ impl List {
 pub fn steps(plan: &Plan) -> Vec<Shown> {
     let mut list = List(Vec::new());
     cgroup(plan, &mut list);
+    if let Some(resctrl) = &plan.resctrl {
+        let group = resctrl.clos_id.as_ref().unwrap_or(&resctrl.id);
+        list.add("parent", "join resctrl group", group, "linux.intelRdt");
+        for line in &resctrl.lines {
+            list.add("parent", "set resctrl schema", &line.text, &line.path);
+        }
+        if resctrl.monitoring {
+            list.add("parent", "make monitoring group", &resctrl.id, "linux.intelRdt.enableMonitoring");
+        }
+    }
     namespaces(&plan.namespaces, &mut list);
     if let Some(name) = &plan.hostname {
         list.add("init", "set host name", name, "hostname");
@@ -43,6 +53,13 @@ pub fn steps(plan: &Plan) -> Vec<Shown> {
         list.add("init", "set domain name", name, "domainname");
     }
     tree(&plan.rootfs, &mut list);
+    for device in &plan.net_devices {
+        let detail = match &device.new_name {
+            Some(new_name) => format!("{} as {new_name}", device.name),
+            None => device.name.clone(),
+        };
+        list.add("parent", "move network device", detail, device.path());
+    }
     hooks(plan, &mut list);
     for sysctl in &plan.sysctl {
         list.add(

@@ -16,7 +16,7 @@ use super::step::{Progress, Step};
 use crate::cgroups::Cgroup;
 use crate::container::{Container, Phase, Process, State, Status};
 use crate::error::{Context, Error, Kind, Result};
-use crate::namespaces::{Join, name};
+use crate::namespaces::{Join, name, net_devices};
 use crate::plan::Plan;
 use crate::rootfs::mounts;
 use crate::rootfs::tree::MountAction;
@@ -207,16 +207,14 @@ fn attend(
     if cgroup.clone_into_fd().is_none() {
         cgroup.attach(pid)?;
     }
+    if let Some(group) = &container.record.resctrl {
+        group.attach(pid)?;
+    }
     container.record.set_init(Process::of(pid)?);
     // While hooks run it is still being created, for whoever asks (H7).
-    container.record.phase = if has_early_hooks(plan) { Phase::Creating } else { Phase::Created };
+    container.record.phase = if plan.stops_midway() { Phase::Creating } else { Phase::Created };
     container.save()?;
     let_go(channel)
-}
-
-/// Whether hooks run before init goes on.
-fn has_early_hooks(plan: &Plan) -> bool {
-    !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty())
 }
 
 fn let_go(channel: &OwnedFd) -> Result<()> {
@@ -239,6 +237,7 @@ fn follow(
         match channel::next(channel).context("listen to init")? {
             Message::Ready => return Ok(()),
             Message::NamespacesReady => {
+                move_net_devices(plan, child.pid)?;
                 run_hooks(plan, container, child.pid)?;
                 container.record.phase = Phase::Created;
                 container.save()?;
@@ -254,6 +253,17 @@ fn follow(
             }
         }
     }
+}
+
+/// Into init's network namespace, now that it is in it, and as late as may be: a virtual device ends with the
+/// namespace if the container does not come to be.
+fn move_net_devices(plan: &Plan, pid: i32) -> Result<()> {
+    if plan.net_devices.is_empty() {
+        return Ok(());
+    }
+    let path = format!("/proc/{pid}/ns/net");
+    let file = rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    net_devices::move_all(&plan.net_devices, file.with_context(|| format!("open {path}"))?.as_fd())
 }
 
 /// prestart, then createRuntime: the namespaces and mounts are there, the root has not changed yet (H9).

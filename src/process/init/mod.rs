@@ -79,7 +79,7 @@ impl Init<'_> {
         self.wait(&mut once)?;
         self.new_cgroup_namespace(&mut once)?;
         reset_affinity();
-        if !(self.plan.hooks.prestart.is_empty() && self.plan.hooks.create_runtime.is_empty()) {
+        if self.plan.stops_midway() {
             self.progress.enter(Step::Wait);
             channel::namespaces_ready(&self.channel)?;
         }

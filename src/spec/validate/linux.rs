@@ -13,6 +13,8 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
     hidden_paths(spec, linux, faults);
     sysctl(spec, linux, faults);
     devices(linux, faults);
+    super::net_devices::check(spec, linux, faults);
+    super::resctrl::check(linux, faults);
     not_built(linux, faults);
 }
 
@@ -207,12 +209,6 @@ fn devices(linux: &Linux, faults: &mut Faults) {
 /// Properties that this version does not carry out are refused rather than ignored.
 fn not_built(linux: &Linux, faults: &mut Faults) {
     let absent = "is not carried out by this version of davit; remove it";
-    if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
-        faults.add("linux.netDevices", absent);
-    }
-    if linux.intel_rdt().is_some() {
-        faults.add("linux.intelRdt", absent);
-    }
     if linux.memory_policy().is_some() {
         faults.add("linux.memoryPolicy", absent);
     }
