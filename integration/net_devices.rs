@@ -212,6 +212,25 @@ fn devices_that_cannot_move() {
     }
 }
 
+/// [T10] a container that fails before its mounts are made leaves the devices alone; one that fails later takes virtual
+/// ones with its namespace, as its end would.
+#[test]
+fn a_container_that_fails() {
+    only_davit!();
+    let veth = veth!();
+    let mut t = Test::new();
+    moving(&mut t, &[(&veth.name, "")]);
+    t.sh("true");
+    t.config.mount("/mnt", "bind", "/no/such/source", &["bind"]);
+    t.run().fails(1, "/no/such/source");
+    t.assert_clean();
+    assert!(veth.exists());
+    t.config.unmount("/mnt").set("process.args", json!(["/no/such/program"]));
+    t.run().fails(1, "/no/such/program");
+    t.assert_clean();
+    host::wait_until("the device's end", || !veth.exists());
+}
+
 /// [T10] what needs no device to be refused: no namespace of its own, bad names, a name twice.
 #[test]
 fn refused_by_the_rules() {

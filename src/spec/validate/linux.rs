@@ -167,7 +167,9 @@ fn sysctl(spec: &Spec, linux: &Linux, faults: &mut Faults) {
             continue;
         }
         if file == "kernel/hostname" {
-            faults.add(path, "use \"hostname\" to set the name of the container");
+            let text =
+                format!("sysctl {key:?} is not allowed as it conflicts with the OCI \"hostname\" field");
+            faults.add(path, text);
             continue;
         }
         match sysctl_namespace(&file) {
@@ -285,7 +287,7 @@ mod tests {
         let key = |name: &str| linux(json!({"sysctl": {name: "1"}}));
         one_fault(key("vm.swappiness"), "sysctl \"vm.swappiness\" is not in a separate kernel namespace");
         one_fault(key("net.core.somaxconn"), "not allowed in host network namespace");
-        one_fault(key("kernel.hostname"), "use \"hostname\"");
+        one_fault(key("kernel.hostname"), "conflicts with the OCI \"hostname\" field");
         one_fault(key("kernel/shm_rmid_forced/../../kernel/core_pattern"), "not a name");
         one_fault(key("user.max_user_namespaces"), "hosts user namespace");
         assert!(faults_with(key("kernel.shm_rmid_forced")).is_empty());
