@@ -2,17 +2,13 @@
 //! machines have the hardware.
 
 use crate::support::*;
-
-fn mounted() -> bool {
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    mounts.lines().any(|line| line.contains(" - resctrl "))
-}
+use std::path::PathBuf;
 
 /// [T1] [T8] without resctrl a container that asks for it is refused, also by the smallest wish and beside old names.
 #[test]
 fn resctrl_must_be_mounted() {
     only_davit!();
-    need!(!mounted(), "resctrl is mounted here");
+    need!(mount_point().is_none(), "resctrl is mounted here");
     for rdt in [
         json!({}),
         json!({ "closID": "/" }),
@@ -66,20 +62,62 @@ fn refused_by_the_rules() {
     }
 }
 
-/// [T1] [T6] [T7] on a machine with resctrl: init is in its group, which goes with it.
+/// Where resctrl is mounted, if it is.
+fn mount_point() -> Option<PathBuf> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let line = mounts.lines().find(|line| line.contains(" - resctrl "))?;
+    line.split(' ').nth(4).map(PathBuf::from)
+}
+
+macro_rules! resctrl {
+    () => {
+        match mount_point() {
+            Some(root) => root,
+            None => return skip("no resctrl: neither the hardware nor a way to play it"),
+        }
+    };
+}
+
+/// [T1] [T2] [T6] [T7] init is in a group of its own and in its monitoring group, which go with it.
 #[test]
 fn a_group_of_its_own() {
     only_davit!();
-    need!(mounted(), "no resctrl: neither the hardware nor a way to play it");
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
-    let line = mounts.lines().find(|line| line.contains(" - resctrl ")).unwrap();
+    let root = resctrl!();
     let mut t = Test::new();
     t.config.set("linux.intelRdt", json!({ "enableMonitoring": true }));
     t.sh("sleep 30");
     t.detach();
-    let group = std::path::Path::new(line.split(' ').nth(4).unwrap()).join(&t.id);
+    let group = root.join(&t.id);
     let tasks = std::fs::read_to_string(group.join("mon_groups").join(&t.id).join("tasks")).unwrap();
     assert!(tasks.lines().any(|pid| pid == t.pid().to_string()), "{tasks}");
     t.verb(&["delete", "--force"]).ok();
     assert!(!group.exists());
+}
+
+/// [T2] [T3] [T4] [T5] [T7] a group by name: not made without schemata, made with them, compared from then on, and it
+/// stays.
+#[test]
+fn a_group_by_name() {
+    only_davit!();
+    let root = resctrl!();
+    let present = std::fs::read_to_string(root.join("schemata")).unwrap();
+    let Some(line) = present.lines().map(str::trim).find(|line| line.starts_with("L3:")) else {
+        return skip("no L3 allocation in this CPU");
+    };
+    let mut t = Test::new();
+    let name = format!("{}-gold", t.id);
+    let group = root.join(&name);
+    let wish = |schemata: &[&str]| json!({ "closID": name, "schemata": schemata });
+    t.sh("true");
+    t.config.set("linux.intelRdt", wish(&[]));
+    t.run().fails(1, "does not exist");
+    t.config.set("linux.intelRdt", wish(&[line]));
+    t.run().ok();
+    assert!(group.exists(), "it stays");
+    t.run().ok();
+    t.config.set("linux.intelRdt", wish(&["L3:0=1"]));
+    t.run().fails(1, "linux.intelRdt.schemata[0]: \"L3:0=1\" is not what the resctrl group");
+    t.config.set("linux.intelRdt", wish(&[]));
+    t.run().ok();
+    std::fs::remove_dir(&group).unwrap();
 }
