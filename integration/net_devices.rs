@@ -175,7 +175,7 @@ fn with_a_user_namespace() {
     assert!(out.contains("10.99.9.1/24"), "{out}");
 }
 
-/// [T10] [H9] the devices are there before the first hook runs, and for the kernel parameters.
+/// [T10] [T13] [H9] the devices are there before the first hook runs, and for the kernel parameters.
 #[test]
 fn before_the_hooks() {
     only_davit!();
