@@ -112,7 +112,56 @@ mod tests {
             let error = decide(Some("42"), Some(bad), None).unwrap_err().to_string();
             assert_eq!(error, format!("LISTEN_FDS: {bad:?} is not a number"));
         }
-        assert_eq!(two.environment().unwrap(), [c"LISTEN_FDS=2".into(), c"LISTEN_FDNAMES=a:b".into()]);
+        assert_eq!(two.environment().unwrap(), [c"LISTEN_FDS=2", c"LISTEN_FDNAMES=a:b"].map(CString::from));
         assert!(Listen::default().environment().unwrap().is_empty());
+    }
+
+    /// [F13] [F14] The mount is the last one and says who asked for it; the variables win over the spec's.
+    #[test]
+    fn the_plan_has_a_mount_and_variables_more() {
+        use crate::cgroups::{Host, Layout};
+        let spec = serde_json::from_value(serde_json::json!({
+            "ociVersion": "1.0.2", "root": {"path": "rootfs"}, "mounts": [{"destination": "/run", "type": "tmpfs"}],
+            "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["sh"],
+                        "env": ["LISTEN_PID=9", "A=1", "NOTIFY_SOCKET=x", "LISTEN_FDS=9"]},
+            "linux": {"namespaces": [{"type": "mount"}]}
+        }))
+        .unwrap();
+        let mut request = crate::plan::Request {
+            id: "c1",
+            bundle: Path::new("/b"),
+            no_pivot: false,
+            no_new_keyring: true,
+            preserve_fds: 3,
+            listen: Listen::default(),
+            notify: None,
+            cgroup: crate::plan::cgroup::Options { systemd: false, rootless: false, user_namespace: false },
+            no_cgroup: true,
+        };
+        let layout = Layout::V1 { hierarchies: Vec::new(), unified: None };
+        let host = Host { layout, own_v2: PathBuf::from("/") };
+        let plain = crate::plan::plan(&spec, &request, &host).unwrap();
+        assert_eq!((plain.rootfs.mounts.len(), plain.preserve_fds, plain.process.listen_pid), (1, 3, false));
+        assert_eq!(plain.mount_origin(0), "mounts[0]");
+        assert_eq!(plain.process.env.as_slice().len(), 4);
+
+        request.notify = Some("/run/davit/c1/notify".into());
+        request.listen = Listen { count: 2, names: None };
+        let plan = crate::plan::plan(&spec, &request, &host).unwrap();
+        assert_eq!((plan.rootfs.mounts.len(), plan.preserve_fds, plan.process.listen_pid), (2, 5, true));
+        assert_eq!(
+            (plan.mount_origin(0), plan.mount_origin(1)),
+            ("mounts[0]".into(), "NOTIFY_SOCKET".into())
+        );
+        assert_eq!(plan.rootfs.mounts[1].target.as_c_str(), c"run/notify");
+        let shown = crate::plan::show::steps(&plan);
+        assert!(
+            shown.iter().any(|step| step.path == "NOTIFY_SOCKET" && step.detail.contains("/run/davit/c1"))
+        );
+        let env = [c"A=1", c"NOTIFY_SOCKET=/run/notify/notify.sock", c"LISTEN_FDS=2"].map(CString::from);
+        assert_eq!(plan.process.env.as_slice(), env);
+
+        request.preserve_fds = u32::MAX;
+        assert!(crate::plan::plan(&spec, &request, &host).is_err());
     }
 }
