@@ -131,8 +131,9 @@ impl Orders {
 /// `$LISTEN_FDS` and its companions. The clone of the binary runs under the same pid.
 fn listen() -> Result<Listen> {
     let get = |name| std::env::var_os(name);
-    let (pid, count, names) = (get("LISTEN_PID"), get("LISTEN_FDS"), get("LISTEN_FDNAMES"));
-    Listen::decide(pid.as_deref(), count.as_deref(), names.as_deref(), std::process::id())
+    let Some(count) = get("LISTEN_FDS") else { return Ok(Listen::default()) };
+    let (pid, names) = (get("LISTEN_PID"), get("LISTEN_FDNAMES"));
+    Listen::decide(pid.as_deref(), &count, names.as_deref(), std::process::id())
 }
 
 /// Descriptors to pass on must be open; all others of the caller are the caller's own. The first `listen` are those

@@ -18,19 +18,16 @@ pub struct Listen {
 }
 
 impl Listen {
-    /// Reads the three variables, as the process `own` got them. Those for another process are not for us; without
+    /// Reads `LISTEN_FDS` and its companions, as the process `own` got them. Those for another process are not for us; without
     /// `LISTEN_PID` they are taken, as crun does.
     ///
     /// # Errors
     /// `LISTEN_FDS` is ours and not a number.
-    pub fn decide(
-        pid: Option<&OsStr>,
-        count: Option<&OsStr>,
-        names: Option<&OsStr>,
-        own: u32,
-    ) -> Result<Self> {
+    pub fn decide(pid: Option<&OsStr>, count: &OsStr, names: Option<&OsStr>, own: u32) -> Result<Self> {
         let ours = pid.is_none_or(|pid| number(pid) == Some(own));
-        let Some(count) = count.filter(|_| ours) else { return Ok(Self::default()) };
+        if !ours {
+            return Ok(Self::default());
+        }
         let found = number(count);
         let count = found.ok_or_else(|| {
             Error::new(Kind::Usage, format!("LISTEN_FDS: {:?} is not a number", count.to_string_lossy()))
@@ -92,24 +89,22 @@ pub fn notify_mount(source: &Path) -> Result<Mount> {
 mod tests {
     use super::*;
 
-    fn decide(pid: Option<&str>, count: Option<&str>, names: Option<&str>) -> Result<Listen> {
-        Listen::decide(pid.map(OsStr::new), count.map(OsStr::new), names.map(OsStr::new), 42)
+    fn decide(pid: Option<&str>, count: &str, names: Option<&str>) -> Result<Listen> {
+        Listen::decide(pid.map(OsStr::new), OsStr::new(count), names.map(OsStr::new), 42)
     }
 
     /// [F13]
     #[test]
     fn sockets_are_taken_only_when_they_are_for_us() {
         let two = Listen { count: 2, names: Some(c"a:b".into()) };
-        assert_eq!(decide(Some("42"), Some("2"), Some("a:b")).unwrap(), two);
-        assert_eq!(decide(None, Some("2"), Some("a:b")).unwrap(), two);
-        for (pid, count) in
-            [(Some("1"), Some("2")), (Some("x"), Some("2")), (Some("x"), Some("y")), (Some("42"), None)]
-        {
+        assert_eq!(decide(Some("42"), "2", Some("a:b")).unwrap(), two);
+        assert_eq!(decide(None, "2", Some("a:b")).unwrap(), two);
+        for (pid, count) in [(Some("1"), "2"), (Some("x"), "2"), (Some("x"), "y")] {
             assert_eq!(decide(pid, count, Some("a:b")).unwrap(), Listen::default(), "{pid:?} {count:?}");
         }
-        assert_eq!(decide(Some("42"), Some("0"), Some("a")).unwrap(), Listen::default());
+        assert_eq!(decide(Some("42"), "0", Some("a")).unwrap(), Listen::default());
         for bad in ["", "-1", "x", "+2", " 2", "4294967296"] {
-            let error = decide(Some("42"), Some(bad), None).unwrap_err().to_string();
+            let error = decide(Some("42"), bad, None).unwrap_err().to_string();
             assert_eq!(error, format!("LISTEN_FDS: {bad:?} is not a number"));
         }
         assert_eq!(two.environment().unwrap(), [c"LISTEN_FDS=2", c"LISTEN_FDNAMES=a:b"].map(CString::from));
