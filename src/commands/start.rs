@@ -1,10 +1,12 @@
 //! `start`: tells a created container's init to execute the program.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
 use crate::container::{Id, Lock, Record, State, Status, Store};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
+use crate::process::notify::{Manager, Notify};
 use crate::process::{hooks, start};
 
 /// Starts a created container; returns when its program was executed and the poststart hooks have run.
@@ -20,7 +22,17 @@ pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
         Status::Stopped => return refuse("cannot start a container that has stopped".into()),
         status => return refuse(format!("cannot start a container in the {status} state")),
     }
-    start::start(container.dir(), container.record.init_process_pid)?;
+    let notify = match Manager::connect()? {
+        Some(manager) => Notify::new(container.dir(), manager)?,
+        None => None,
+    };
+    // While init waits for us: afterwards it may have ended.
+    let watched = match notify {
+        Some(notify) => container.pidfd()?.map(|pidfd| (notify, pidfd)),
+        None => None,
+    };
+    let pid = container.record.init_process_pid;
+    start::start(container.dir(), pid)?;
     if let Err(error) = run_poststart(&container.record) {
         // H16: killed and deleted.
         let _ = container.kill_init(libc::SIGKILL);
@@ -29,7 +41,19 @@ pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
         crate::commands::delete::run_poststop(&record, &mut |text| log.warn(text));
         return Err(error);
     }
+    if let Some((notify, pidfd)) = watched {
+        // Other verbs need not wait for what may take as long as it likes.
+        container.unlock()?;
+        report_readiness(notify, &pidfd, pid, log);
+    }
     Ok(0)
+}
+
+/// Returns when the container is ready or has ended. It runs in any case: a manager that can't be told is a warning.
+pub(super) fn report_readiness(notify: Notify, pidfd: &OwnedFd, pid: i32, log: &Log) {
+    if let Err(error) = notify.wait(pidfd.as_fd(), pid) {
+        log.warn(error);
+    }
 }
 
 fn refuse(text: String) -> Result<i32> {

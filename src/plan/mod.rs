@@ -1,5 +1,6 @@
 //! Spec → Plan: every decision, without side effects. Parent and child only carry it out.
 
+pub mod activation;
 pub mod cgroup;
 mod cgroup_v1;
 mod cgroup_v2;
@@ -39,6 +40,10 @@ pub struct Request<'a> {
     pub no_new_keyring: bool,
     /// `--preserve-fds`.
     pub preserve_fds: u32,
+    /// Sockets of a service manager.
+    pub listen: activation::Listen,
+    /// The directory of the notify socket on the host, if the container is to have one.
+    pub notify: Option<PathBuf>,
     /// How cgroups are made.
     pub cgroup: cgroup::Options,
     /// Cgroups are not touched at all (`--cgroup-manager disabled`).
@@ -76,6 +81,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// Descriptors 3 to 3+N-1 are passed on.
     pub preserve_fds: i32,
+    /// The last mount is the notify socket's directory.
+    pub notify: bool,
     /// What the specification wants logged and passed over.
     pub warnings: Vec<String>,
 }
@@ -129,11 +136,22 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         return Err(Error::config("linux.seccomp", text));
     }
     let place = rootfs::Place { bundle: request.bundle, no_pivot: request.no_pivot, host, cgroup: &cgroup };
+    let mut rootfs = rootfs::plan(spec, &place)?;
+    let mut process = process::plan(process, keyring, &mut warnings)?;
+    if let Some(directory) = &request.notify {
+        let mount = activation::notify_mount(directory)?;
+        rootfs.mounts.push(rootfs::mount_op(&mount, &place, false)?);
+        process.set_variables(vec![activation::notify_variable()?]);
+    }
+    if request.listen.count > 0 {
+        process.set_variables(request.listen.environment()?);
+        process.set_listen_pid();
+    }
     Ok(Plan {
         id: request.id.to_string(),
         bundle: request.bundle.to_path_buf(),
-        rootfs: rootfs::plan(spec, &place)?,
-        process: process::plan(process, keyring, &mut warnings)?,
+        rootfs,
+        process,
         namespaces,
         cgroup,
         seccomp: filter,
@@ -143,11 +161,24 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
         hooks: hooks(spec),
-        preserve_fds: i32::try_from(request.preserve_fds)
-            .map_err(|_| Error::new(Kind::Usage, "--preserve-fds: too large a number"))?,
+        preserve_fds: passed_on(request)?,
+        notify: request.notify.is_some(),
         warnings,
     })
 }
+
+/// How many descriptors from 3 on the program gets: those of `$LISTEN_FDS`, then those of `--preserve-fds`.
+///
+/// # Errors
+/// More than a process can have.
+pub fn passed_on(request: &Request<'_>) -> Result<i32> {
+    let count = request.listen.count.checked_add(request.preserve_fds);
+    let count = count.and_then(|count| i32::try_from(count).ok()).filter(|count| *count < MOST_FDS);
+    count.ok_or_else(|| Error::new(Kind::Usage, "--preserve-fds: too large a number"))
+}
+
+/// `/proc/sys/fs/nr_open` can't be larger.
+const MOST_FDS: i32 = i32::MAX / 8;
 
 fn cgroup_plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<CgroupPlan> {
     let linux = spec.linux().as_ref();
@@ -185,6 +216,14 @@ fn hooks(spec: &Spec) -> Hooks {
 }
 
 impl Plan {
+    /// Who asks for the mount of this index.
+    pub fn mount_origin(&self, index: usize) -> String {
+        match self.notify && index + 1 == self.rootfs.mounts.len() {
+            true => "NOTIFY_SOCKET".into(),
+            false => format!("mounts[{index}]"),
+        }
+    }
+
     /// The first kernel parameter whose file begins so, as texts name it.
     pub fn sysctl_below(&self, prefix: &str) -> Option<String> {
         let found = self.sysctl.iter().find(|sysctl| sysctl.file.to_bytes().starts_with(prefix.as_bytes()));

@@ -68,7 +68,7 @@ fn parse(mount: &Mount) -> MountOptions {
     options::parse(mount.options().as_deref().unwrap_or_default().iter().map(String::as_str))
 }
 
-fn mount_op(mount: &Mount, place: &Place<'_>, own_cgroup: bool) -> Result<MountOp> {
+pub(super) fn mount_op(mount: &Mount, place: &Place<'_>, own_cgroup: bool) -> Result<MountOp> {
     let options = parse(mount);
     let target = normalize(mount.destination());
     let fstype = mount.typ().as_deref().unwrap_or_default();

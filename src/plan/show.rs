@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Plan;
 use super::process::ProcessPlan;
 use crate::namespaces::{NamespacePlan, name};
-use crate::rootfs::tree::{MountAction, MountOp, RootfsPlan};
+use crate::rootfs::tree::{MountAction, MountOp};
 
 /// One thing that will be done.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub fn steps(plan: &Plan) -> Vec<Shown> {
     if let Some(name) = &plan.domainname {
         list.add("init", "set domain name", name, "domainname");
     }
-    tree(&plan.rootfs, &mut list);
+    tree(plan, &mut list);
     for device in &plan.net_devices {
         let detail = match &device.new_name {
             Some(new_name) => format!("{} as {new_name}", device.name),
@@ -131,11 +131,12 @@ fn namespaces(plan: &NamespacePlan, list: &mut List) {
     }
 }
 
-fn tree(plan: &RootfsPlan, list: &mut List) {
+fn tree(whole: &Plan, list: &mut List) {
+    let plan = &whole.rootfs;
     list.add("init", "prepare rootfs", text(&plan.path), "root.path");
     for (index, op) in plan.mounts.iter().enumerate() {
         let (action, detail) = mount(op);
-        list.add("init", action, format!("/{} {detail}", text(&op.target)), format!("mounts[{index}]"));
+        list.add("init", action, format!("/{} {detail}", text(&op.target)), whole.mount_origin(index));
     }
     for node in &plan.devices {
         let (major, minor) = (rustix::fs::major(node.device), rustix::fs::minor(node.device));

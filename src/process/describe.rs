@@ -54,7 +54,7 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Mount | Step::ReadonlyMount => {
             let target =
                 plan.rootfs.mounts.get(index).map(|op| op.target.to_string_lossy()).unwrap_or_default();
-            format!("mounts[{index}] (/{target})")
+            format!("{} (/{target})", plan.mount_origin(index))
         }
         Step::Device => device(plan, index),
         Step::DevLinks => "make the default links in /dev".into(),

@@ -12,6 +12,7 @@ use super::hooks;
 use super::id_maps;
 use super::init::Init;
 use super::own_binary;
+use super::pidfd_socket::PidfdSocket;
 use super::step::{Progress, Step};
 use crate::cgroups::Cgroup;
 use crate::container::{Container, Phase, Process, State, Status};
@@ -27,17 +28,20 @@ use crate::sys::fd;
 use crate::sys::page::SharedWord;
 use crate::sys::procfs::Proc;
 
-/// Starts init and brings it to where it waits for `start` (with `start`, its listening socket) or has become the
-/// program. When this fails, init is dead and reaped.
+/// Sockets that are for init.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Where it listens for `start`; without it becomes the program.
+    pub start: Option<OwnedFd>,
+    /// Who gets a pidfd of it, before any of the container's programs runs.
+    pub pidfd: Option<PidfdSocket>,
+}
+
+/// Starts init and brings it to where it waits for `start` or has become the program. When this fails, init is dead and reaped.
 ///
 /// # Errors
 /// What failed, in the parent or in init, as one sentence.
-pub fn launch(
-    plan: &Plan,
-    container: &mut Container,
-    cgroup: &Cgroup,
-    start: Option<OwnedFd>,
-) -> Result<Child> {
+pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: Sockets) -> Result<Child> {
     let progress = Progress::new().context("share a page with init")?;
     let (parent_end, child_end) = channel::pair().context("make the channel to init")?;
     let proc = Proc::open().context("open /proc")?;
@@ -47,7 +51,7 @@ pub fn launch(
         channel: child_end,
         sources: early_sources(plan)?,
         joins: plan.namespaces.join.iter().map(open_namespace).collect::<Result<_>>()?,
-        start: start.map(|listener| waiting_room(plan).map(|room| (listener, room))).transpose()?,
+        start: sockets.start.map(|listener| waiting_room(plan).map(|room| (listener, room))).transpose()?,
         hide_early: rustix::process::geteuid().is_root(),
         ignored: ignored_signals(&proc)?,
         available: available(plan)?,
@@ -55,7 +59,9 @@ pub fn launch(
     };
     let child = clone_init(plan, cgroup, &init, &parent_end)?;
     drop(init.channel);
-    let told = attend(plan, container, cgroup, &init.proc, &parent_end, child.pid)
+    let sent = sockets.pidfd.map_or(Ok(()), |socket| socket.send(child.pidfd.as_fd()));
+    let told = sent
+        .and_then(|()| attend(plan, container, cgroup, &init.proc, &parent_end, child.pid))
         .and_then(|()| follow(plan, container, &parent_end, &progress, &child));
     match told {
         Ok(()) => Ok(child),

@@ -177,7 +177,13 @@ impl Init<'_> {
         let found = program::look_up(&self.plan.process)?;
         let home = self.plan.process.find_home.then(|| read_passwd(self.plan.process.uid));
         if let Some(home) = home {
-            self.plan.process.env.set_extra(home);
+            self.plan.process.env.add(home);
+        }
+        if self.plan.process.listen_pid {
+            // In a pid namespace of its own that is 1; else only here it is known (F13).
+            let pid = rustix::process::getpid().as_raw_nonzero();
+            let entry = std::ffi::CString::new(format!("LISTEN_PID={pid}")).map_err(|_| Errno::INVAL)?;
+            self.plan.process.env.add(entry);
         }
         Ok(found)
     }
