@@ -16,6 +16,7 @@ mod devices;
 mod errors;
 mod features;
 mod hooks;
+mod hooks_inside;
 mod killpoints;
 mod lifecycle;
 mod mounts;

@@ -255,7 +255,7 @@ fn bring_up(
 fn unmake(plan: &Plan, container: Container, cgroup: &Cgroup, error: Error) -> Error {
     let _ = cgroup.kill_all(libc::SIGKILL);
     let removed = cgroup.remove();
-    if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty())
+    if plan.hooks.any_before_program()
         && let Ok(state) = State::plain(&container.record, Status::Stopped, 0).to_json()
     {
         for hook in &plan.hooks.poststop {

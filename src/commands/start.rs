@@ -5,12 +5,14 @@ use std::path::Path;
 use crate::container::{Id, Lock, Record, State, Status, Store};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
-use crate::process::{hooks, start};
+use crate::process::hooks::{self, Setting};
+use crate::process::start::{self, Started};
 
 /// Starts a created container; returns when its program was executed and the poststart hooks have run.
 ///
 /// # Errors
-/// It does not exist, is in another state, or the program can't be executed.
+/// It does not exist, is in another state, or the program can't be executed. When a startContainer or poststart hook
+/// fails, the container is gone.
 pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
     let id = Id::parse(id)?;
     let container = Store::open(root).load(&id, Lock::Exclusive)?;
@@ -20,9 +22,12 @@ pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
         Status::Stopped => return refuse("cannot start a container that has stopped".into()),
         status => return refuse(format!("cannot start a container in the {status} state")),
     }
-    start::start(container.dir(), container.record.init_process_pid)?;
-    if let Err(error) = run_poststart(&container.record) {
-        // H16: killed and deleted.
+    let ended = match start::start(container.dir(), container.record.init_process_pid)? {
+        Started::Running => run_poststart(&container.record),
+        Started::HookFailed(error) => Err(error),
+    };
+    if let Err(error) = ended {
+        // H15, H16: killed and deleted (runtime.md, "Lifecycle", steps 7 and 9).
         let _ = container.kill_init(libc::SIGKILL);
         let record = container.record.clone();
         let _ = container.destroy();
@@ -45,5 +50,5 @@ pub(super) fn run_poststart(record: &Record) -> Result<()> {
         return Ok(());
     }
     let state = State::plain(record, Status::Running, record.init_process_pid).to_json()?;
-    hooks::run_all("poststart", &record.hooks.poststart, &state, &record.bundle)
+    hooks::run_all("poststart", &record.hooks.poststart, &Setting::runtime(&state, &record.bundle))
 }

@@ -42,7 +42,7 @@ impl CStringArray {
     }
 
     /// Every string, the extra one too.
-    fn texts(&self) -> Vec<&CStr> {
+    pub fn texts(&self) -> Vec<&CStr> {
         let pointers = self.pointers.borrow();
         let present = pointers.iter().filter(|pointer| !pointer.is_null());
         // SAFETY: each points to a string of `strings`, or to the one that `set_extra` leaked.
