@@ -139,13 +139,11 @@ fn killed_runtime() {
 /// [H2] no search in PATH, for any kind: an error before anything is made.
 #[test]
 fn relative_path() {
+    only_davit!(); // runc finds out when the hook's time comes
     for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
         let mut t = Test::new();
         t.config.set(&format!("hooks.{kind}"), json!([{"path": "true"}]));
-        t.create().fails(1, "true");
-        if davit_only() {
-            t.create().fails(1, &format!("hooks.{kind}[0].path: true is not an absolute path"));
-        }
+        t.create().fails(1, &format!("hooks.{kind}[0].path: true is not an absolute path"));
         t.assert_clean();
     }
 }

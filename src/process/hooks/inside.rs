@@ -18,6 +18,7 @@ use crate::plan::Plan;
 use crate::process::channel;
 use crate::process::step::{Progress, Step};
 use crate::sys::clone::exit_now;
+use crate::sys::signal;
 
 /// Of each output stream, so that both fit into one message of the channel.
 const OUTPUT_LIMIT: usize = 440;
@@ -101,6 +102,8 @@ fn setting(state: &[u8], prepare: Preparation) -> Setting<'_> {
 }
 
 fn run(hooks: &[Hook], step: Step, setting: &Setting<'_>, progress: &Progress, channel: impl AsFd) {
+    // A hook need not read its state. The hook itself starts with the default again, by std.
+    signal::ignore_broken_pipes(true);
     for (index, hook) in hooks.iter().enumerate() {
         progress.at(step, index);
         if let Err(error) = carry_out(hook, setting) {
@@ -109,6 +112,7 @@ fn run(hooks: &[Hook], step: Step, setting: &Setting<'_>, progress: &Progress, c
             exit_now(1);
         }
     }
+    signal::ignore_broken_pipes(false);
 }
 
 /// In the pid namespace that init is in: 1 in one of its own.
