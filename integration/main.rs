@@ -17,6 +17,7 @@ mod errors;
 mod fds;
 mod features;
 mod hooks;
+mod hooks_inside;
 mod killpoints;
 mod lifecycle;
 mod mounts;

@@ -339,7 +339,7 @@ fn unmake(plan: &Plan, container: Container, cgroup: &Cgroup, error: Error) -> E
     let _ = cgroup.kill_all(libc::SIGKILL);
     let group = container.record.resctrl.as_ref().map_or(Ok(()), resctrl::Record::remove);
     let removed = cgroup.remove().and(group);
-    if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty())
+    if plan.hooks.any_before_program()
         && let Ok(state) = State::plain(&container.record, Status::Stopped, 0).to_json()
     {
         for hook in &plan.hooks.poststop {

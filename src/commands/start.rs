@@ -6,13 +6,15 @@ use std::path::Path;
 use crate::container::{Id, Lock, Record, State, Status, Store};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
+use crate::process::hooks::{self, Setting};
 use crate::process::notify::{Manager, Notify};
-use crate::process::{hooks, start};
+use crate::process::start::{self, Started};
 
 /// Starts a created container; returns when its program was executed and the poststart hooks have run.
 ///
 /// # Errors
-/// It does not exist, is in another state, or the program can't be executed.
+/// It does not exist, is in another state, or the program can't be executed. When a startContainer or poststart hook
+/// fails, the container is gone.
 pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
     let id = Id::parse(id)?;
     let container = Store::open(root).load(&id, Lock::Exclusive)?;
@@ -32,9 +34,12 @@ pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
         None => None,
     };
     let pid = container.record.init_process_pid;
-    start::start(container.dir(), pid)?;
-    if let Err(error) = run_poststart(&container.record) {
-        // H16: killed and deleted.
+    let ended = match start::start(container.dir(), pid)? {
+        Started::Running => run_poststart(&container.record),
+        Started::HookFailed(error) => Err(error),
+    };
+    if let Err(error) = ended {
+        // H15, H16: killed and deleted (runtime.md, "Lifecycle", steps 7 and 9).
         let _ = container.kill_init(libc::SIGKILL);
         let record = container.record.clone();
         let _ = container.destroy();
@@ -69,5 +74,5 @@ pub(super) fn run_poststart(record: &Record) -> Result<()> {
         return Ok(());
     }
     let state = State::plain(record, Status::Running, record.init_process_pid).to_json()?;
-    hooks::run_all("poststart", &record.hooks.poststart, &state, &record.bundle)
+    hooks::run_all("poststart", &record.hooks.poststart, &Setting::runtime(&state, &record.bundle))
 }

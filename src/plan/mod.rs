@@ -248,6 +248,13 @@ impl Plan {
 }
 
 impl Hooks {
+    /// Whether some run before the program does, and may have set something up that poststop hooks take away.
+    pub fn any_before_program(&self) -> bool {
+        [&self.prestart, &self.create_runtime, &self.create_container, &self.start_container]
+            .iter()
+            .any(|hooks| !hooks.is_empty())
+    }
+
     /// Every kind with its name in config.json.
     pub fn kinds(&self) -> [(&'static str, &[Hook]); 6] {
         [

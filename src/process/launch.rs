@@ -8,7 +8,7 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
 
 use super::channel::{self, Message};
 use super::describe;
-use super::hooks;
+use super::hooks::{self, inside};
 use super::id_maps;
 use super::init::Init;
 use super::own_binary;
@@ -52,6 +52,7 @@ pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: 
         sources: early_sources(plan)?,
         joins: plan.namespaces.join.iter().map(open_namespace).collect::<Result<_>>()?,
         start: sockets.start.map(|listener| waiting_room(plan).map(|room| (listener, room))).transpose()?,
+        states: inside::States::prepare(plan, &container.record)?,
         hide_early: rustix::process::geteuid().is_root(),
         ignored: ignored_signals(&proc)?,
         available: available(plan)?,
@@ -275,8 +276,9 @@ fn move_net_devices(plan: &Plan, pid: i32) -> Result<()> {
 /// prestart, then createRuntime: the namespaces and mounts are there, the root has not changed yet (H9).
 fn run_hooks(plan: &Plan, container: &Container, pid: i32) -> Result<()> {
     let state = State::plain(&container.record, Status::Creating, pid).to_json()?;
-    hooks::run_all("prestart", &plan.hooks.prestart, &state, &plan.bundle)?;
-    hooks::run_all("createRuntime", &plan.hooks.create_runtime, &state, &plan.bundle)
+    let setting = hooks::Setting::runtime(&state, &plan.bundle).dying_with_us();
+    hooks::run_all("prestart", &plan.hooks.prestart, &setting)?;
+    hooks::run_all("createRuntime", &plan.hooks.create_runtime, &setting)
 }
 
 /// Kills init and waits for its end; gives the signal that ended it.

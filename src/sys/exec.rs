@@ -47,7 +47,7 @@ impl CStringArray {
     }
 
     /// Every string, the extra one too.
-    fn texts(&self) -> Vec<&CStr> {
+    pub fn texts(&self) -> Vec<&CStr> {
         let pointers = self.pointers.borrow();
         let present = pointers.iter().filter(|pointer| !pointer.is_null());
         // SAFETY: each points to a string of `strings`, or to one that `add` leaked.

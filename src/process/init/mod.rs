@@ -11,6 +11,7 @@ mod tree;
 mod user;
 
 use super::channel;
+use super::hooks::inside;
 use super::program::{self, Program};
 use super::step::{Progress, Step};
 use crate::container::INIT_COMM;
@@ -39,6 +40,8 @@ pub struct Init<'a> {
     pub sources: Vec<(usize, OwnedFd)>,
     /// `create`: where it listens for `start`, and room for what it keeps while it waits. None: it executes the program at once (`run`).
     pub start: Option<(OwnedFd, Room)>,
+    /// The state for the hooks that it runs itself, if there are any.
+    pub states: Option<inside::States>,
     /// The runtime is root and needs nothing of init's /proc files: init hides from the start.
     pub hide_early: bool,
     /// The signals that the runtime or its caller ignores, bit N-1 for signal N.
@@ -82,6 +85,10 @@ impl Init<'_> {
         if self.plan.stops_midway() {
             self.progress.enter(Step::Wait);
             channel::namespaces_ready(&self.channel)?;
+        }
+        if let Some(states) = &self.states {
+            // Before anything is read-only: they may put things into the rootfs.
+            inside::create_container(self.plan, states, self.progress, root.as_fd(), &self.channel)?;
         }
         self.close_tree(root.as_fd())?;
         self.write_proc()?;
