@@ -3,6 +3,7 @@
 pub mod cgroup;
 mod cgroup_v1;
 mod cgroup_v2;
+mod mounts;
 pub mod namespaces;
 pub mod process;
 mod resources;
@@ -121,11 +122,17 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         let text = "SCMP_ACT_NOTIFY is not carried out by this version of davit";
         return Err(Error::config("linux.seccomp", text));
     }
-    let place = rootfs::Place { bundle: request.bundle, no_pivot: request.no_pivot, host, cgroup: &cgroup };
+    let place = rootfs::Place {
+        bundle: request.bundle,
+        no_pivot: request.no_pivot,
+        host,
+        cgroup: &cgroup,
+        rootless: request.cgroup.rootless,
+    };
     Ok(Plan {
         id: request.id.to_string(),
         bundle: request.bundle.to_path_buf(),
-        rootfs: rootfs::plan(spec, &place)?,
+        rootfs: rootfs::plan(spec, &place, &mut warnings)?,
         process: process::plan(process, keyring, &mut warnings)?,
         namespaces,
         cgroup,

@@ -54,6 +54,8 @@ struct Once {
     told_to_go: bool,
     /// It has its cgroup namespace.
     cgroup_namespace: bool,
+    /// Mounts that become read-only when everything inside has been made, by their index (M15).
+    readonly_later: Vec<(usize, OwnedFd)>,
 }
 
 impl Init<'_> {
@@ -83,7 +85,7 @@ impl Init<'_> {
             self.progress.enter(Step::Wait);
             channel::namespaces_ready(&self.channel)?;
         }
-        self.close_tree(root.as_fd())?;
+        self.close_tree(&mut once, root.as_fd())?;
         self.write_proc()?;
         self.progress.enter(Step::Pivot);
         root::enter(root.as_fd(), &self.plan.rootfs)?;

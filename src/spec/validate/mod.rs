@@ -10,6 +10,7 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use crate::error::{Error, Kind, Result};
 
 pub(crate) use linux::sysctl_path;
+pub(crate) use mounts::forbidden_target;
 
 /// One broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]
