@@ -173,7 +173,7 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
             Some("does the file system know all of these options?")
         }
         (Step::Mount, Action::LockedFlags | Action::LockedAccessTime, _) => {
-            Some("the user namespace got the mount with them: leave the clearing option out")
+            Some("the user namespace got the mount as it is: leave that option out")
         }
         (Step::Mount, Action::Source, Errno::INVAL) => {
             Some("unbindable, or a mount below it that a user namespace must not uncover: try rbind")
@@ -181,8 +181,11 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
         (Step::Mount, Action::Mount, Errno::PERM) if plan.namespaces.in_user_namespace() => Some(
             "a user namespace can mount only a few types, and some of them only in namespaces of its own",
         ),
+        (Step::Root, Action::Propagation, Errno::INVAL) => {
+            Some("the current root is no mount point (a chroot): bind it on itself before")
+        }
         (Step::Pivot, Action::Root, Errno::INVAL) => {
-            Some("the current root can't be pivoted away: an initramfs or a chroot; use --no-pivot")
+            Some("the current root can't be pivoted away: an initramfs? use --no-pivot")
         }
         (Step::Mount, Action::Mount, Errno::NODEV) => Some("the kernel has no file system of this type"),
         (Step::Mount, Action::Attach, Errno::NOTDIR) => {

@@ -8,7 +8,7 @@ use rustix::fs::StatVfsMountFlags as Shown;
 use rustix::io::Errno;
 
 use super::handle::FdPath;
-use super::options::{ATTR_ATIME, MS_NOSYMFOLLOW, mount_attributes};
+use super::options::{ATTR_ATIME, ATTR_NODIRATIME, MS_NOSYMFOLLOW, mount_attributes};
 use crate::fault::{Action, During, Fault};
 use crate::sys::mount::{Attributes, mount, set_attributes};
 
@@ -28,7 +28,9 @@ fn reason(mount: BorrowedFd<'_>, attributes: Attributes, recursive: bool) -> Fau
     let there = mount_attributes(shown_flags(mount).unwrap_or(0));
     // A mount below may be the one with the locked flag.
     let flags = attributes.clear & !ATTR_ATIME & if recursive { u64::MAX } else { there };
-    let action = match (flags, attributes.clear & ATTR_ATIME) {
+    // The kernel locks nodiratime with the mode.
+    let access_time = (attributes.clear & ATTR_ATIME) | (attributes.set & ATTR_NODIRATIME);
+    let action = match (flags, access_time) {
         (0, 0) => Action::Flags,
         (0, _) => Action::LockedAccessTime,
         _ => Action::LockedFlags,
