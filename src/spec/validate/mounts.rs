@@ -24,7 +24,10 @@ const PROC_FILES: &[&str] = &[
 pub(super) fn check(spec: &Spec, faults: &mut Faults) {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     if !mounts.is_empty() && !has_namespace(spec, LinuxNamespaceType::Mount) {
-        faults.add("mounts", "unable to mount anything without a private mount namespace");
+        faults.add(
+            "mounts",
+            "unable to mount anything without a private mount namespace: it would be mounted on the host",
+        );
     }
     for (index, mount) in mounts.iter().enumerate() {
         let path = format!("mounts[{index}]");
@@ -150,5 +153,16 @@ mod tests {
         one_fault(with(json!({"destination": "/a", "type": "bind", "source": "/b"})), "mounts[0].type");
         one_fault(with(json!({"destination": "/a", "options": ["rbind"]})), "needs a source");
         assert!(faults_with(bind(&["rbind", "ro"])).is_empty());
+    }
+
+    /// [M22]
+    #[test]
+    fn remounts_need_neither_type_nor_source() {
+        for options in [&["remount", "bind", "ro"][..], &["remount", "ro"]] {
+            let remount = |at: &str| with(json!({"destination": at, "options": options}));
+            assert!(faults_with(remount("/a")).is_empty(), "{options:?}");
+            assert!(faults_with(remount("/proc")).is_empty(), "{options:?}");
+            one_fault(remount("/proc/sys"), "inside /proc");
+        }
     }
 }
