@@ -5,18 +5,18 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
 /// One line of mountinfo: options of the mount, its propagation, type, source, options of the file system.
 #[derive(Debug)]
-struct Line {
-    root: String,
-    options: Vec<String>,
-    tags: String,
-    kind: String,
-    source: String,
-    data: String,
+pub struct Line {
+    pub root: String,
+    pub options: Vec<String>,
+    pub tags: String,
+    pub kind: String,
+    pub source: String,
+    pub data: String,
 }
 
 /// The topmost mount at `at` in a mountinfo text.
 #[track_caller]
-fn find(text: &str, at: &str) -> Line {
+pub fn find(text: &str, at: &str) -> Line {
     let line = text.lines().rfind(|line| line.split(' ').nth(4) == Some(at));
     let line = line.unwrap_or_else(|| panic!("no mount at {at} in:\n{text}"));
     let (left, right) = line.split_once(" - ").unwrap();
@@ -33,12 +33,12 @@ fn find(text: &str, at: &str) -> Line {
 }
 
 impl Line {
-    fn has(&self, option: &str) -> bool {
+    pub fn has(&self, option: &str) -> bool {
         self.options.iter().any(|o| o == option)
     }
 }
 
-const INFO: &str = "cat /proc/self/mountinfo";
+pub const INFO: &str = "cat /proc/self/mountinfo";
 
 /// [M1] [M14] [M15] Docker's list: every mount with its type and options, in order.
 #[test]

@@ -305,7 +305,7 @@ fn waiting_init_is_not_dumpable() {
     assert!(output.code != 0, "{output}");
 }
 
-/// [security R20] strings of absurd length give an error or work, in time, without a panic.
+/// [Z12] [security R20] strings of absurd length give an error or work, in time, without a panic.
 #[test]
 fn long_strings() {
     Test::control();

@@ -34,6 +34,8 @@ pub enum Action {
     Attach,
     /// Changing propagation.
     Propagation,
+    /// pivot_root(2).
+    Root,
     /// The target must be an ordinary directory, without symlinks on the way.
     Plain,
     /// Only procfs may cover /proc.
@@ -56,6 +58,10 @@ pub enum Action {
     OverProc,
     /// The working directory is outside of the container's root.
     Outside,
+    /// A mount's flags are locked by the user namespace and were to be cleared.
+    LockedFlags,
+    /// The access time mode of a mount is locked by the user namespace and was to be changed.
+    LockedAccessTime,
 }
 }
 

@@ -4,6 +4,7 @@ pub mod activation;
 pub mod cgroup;
 mod cgroup_v1;
 mod cgroup_v2;
+mod mounts;
 pub mod namespaces;
 pub mod process;
 pub mod resctrl;
@@ -135,12 +136,16 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         let text = "SCMP_ACT_NOTIFY is not carried out by this version of davit";
         return Err(Error::config("linux.seccomp", text));
     }
-    let place = rootfs::Place { bundle: request.bundle, no_pivot: request.no_pivot, host, cgroup: &cgroup };
-    let mut rootfs = rootfs::plan(spec, &place)?;
+    let place = rootfs::Place {
+        bundle: request.bundle,
+        no_pivot: request.no_pivot,
+        host,
+        cgroup: &cgroup,
+        rootless: request.cgroup.rootless,
+        extra: request.notify.as_deref().map(activation::notify_mount).transpose()?,
+    };
     let mut process = process::plan(process, keyring, &mut warnings)?;
-    if let Some(directory) = &request.notify {
-        let mount = activation::notify_mount(directory)?;
-        rootfs.mounts.push(rootfs::mount_op(&mount, &place, false)?);
+    if request.notify.is_some() {
         process.set_variables(vec![activation::notify_variable()?]);
     }
     if request.listen.count > 0 {
@@ -150,7 +155,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     Ok(Plan {
         id: request.id.to_string(),
         bundle: request.bundle.to_path_buf(),
-        rootfs,
+        rootfs: rootfs::plan(spec, &place, &mut warnings)?,
         process,
         namespaces,
         cgroup,

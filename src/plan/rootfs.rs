@@ -6,6 +6,7 @@ use std::path::Path;
 use oci_spec::runtime::{Linux, LinuxDevice, LinuxDeviceType, LinuxNamespaceType, Mount, Spec};
 
 use super::cstring;
+use super::mounts::Around;
 use crate::cgroups::{CgroupPlan, Host, Layout};
 use crate::error::Result;
 use crate::rootfs::options::{self, MountOptions};
@@ -24,19 +25,23 @@ pub struct Place<'a> {
     pub host: &'a Host,
     /// Where the container's cgroups are.
     pub cgroup: &'a CgroupPlan,
+    /// The runtime may lack the right to mount or bind cgroups.
+    pub rootless: bool,
+    /// A mount of the runtime's own, after those of the configuration.
+    pub extra: Option<Mount>,
 }
 
 /// Decides the file tree of a container.
 ///
 /// # Errors
-/// A path with a NUL byte.
-pub fn plan(spec: &Spec, place: &Place<'_>) -> Result<RootfsPlan> {
+/// A path with a NUL byte, a mount inside /proc.
+pub fn plan(spec: &Spec, place: &Place<'_>, warnings: &mut Vec<String>) -> Result<RootfsPlan> {
     let Some(root) = spec.root() else { return Ok(RootfsPlan::default()) };
     let linux = spec.linux().as_ref();
     let given =
         linux.and_then(|linux| linux.rootfs_propagation().as_deref()).filter(|value| !value.is_empty());
     let mounts = spec.mounts().as_deref().unwrap_or_default();
-    let own_cgroup = crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Cgroup);
+    let mut around = Around::new(spec, place, warnings);
     let own_dev = !mounts.iter().any(is_dev_bind);
     Ok(RootfsPlan {
         path: cstring(place.bundle.join(root.path()).as_os_str().as_encoded_bytes())?,
@@ -45,7 +50,12 @@ pub fn plan(spec: &Spec, place: &Place<'_>) -> Result<RootfsPlan> {
         root_propagation: given.and_then(propagation_flags),
         readonly: root.readonly() == Some(true),
         no_pivot: place.no_pivot,
-        mounts: mounts.iter().map(|mount| mount_op(mount, place, own_cgroup)).collect::<Result<_>>()?,
+        mounts: mounts
+            .iter()
+            .chain(&place.extra)
+            .enumerate()
+            .map(|(index, mount)| mount_op(index, mount, &mut around))
+            .collect::<Result<_>>()?,
         devices: if own_dev { devices(linux)? } else { Vec::new() },
         dev_links: own_dev,
         masked: hidden(linux.and_then(|linux| linux.masked_paths().as_deref()))?,
@@ -68,21 +78,21 @@ fn parse(mount: &Mount) -> MountOptions {
     options::parse(mount.options().as_deref().unwrap_or_default().iter().map(String::as_str))
 }
 
-pub(super) fn mount_op(mount: &Mount, place: &Place<'_>, own_cgroup: bool) -> Result<MountOp> {
+fn mount_op(index: usize, mount: &Mount, around: &mut Around<'_>) -> Result<MountOp> {
     let options = parse(mount);
-    let target = normalize(mount.destination());
+    let target = around.target(index, mount)?;
     let fstype = mount.typ().as_deref().unwrap_or_default();
     let readonly_later = !options.is_bind()
         && fstype == "tmpfs"
         && options.flags & (libc::MS_RDONLY | libc::MS_REMOUNT) == libc::MS_RDONLY;
-    let action = if options.is_bind() {
-        bind(mount, place.bundle, &options, &target)?
-    } else if options.flags & libc::MS_REMOUNT != 0 {
-        MountAction::Remount { flags: options.flags, data: data(&options)? }
+    let action = if options.flags & libc::MS_REMOUNT != 0 {
+        remount(&options)?
+    } else if options.is_bind() {
+        bind(mount, around.place.bundle, &options, &target)?
     } else if fstype == "cgroup" || fstype == "cgroup2" {
-        cgroup(&options, fstype, place, own_cgroup)?
+        cgroup(&options, fstype, around)?
     } else {
-        fresh(mount, &options, fstype, readonly_later)?
+        around.fresh(index, mount, &options, readonly_later)?
     };
     Ok(MountOp {
         target: cstring(target)?,
@@ -93,48 +103,47 @@ pub(super) fn mount_op(mount: &Mount, place: &Place<'_>, own_cgroup: bool) -> Re
     })
 }
 
-fn data(options: &MountOptions) -> Result<Option<CString>> {
-    if options.data.is_empty() { Ok(None) } else { cstring(options.data.as_str()).map(Some) }
-}
-
-fn bind(mount: &Mount, bundle: &Path, options: &MountOptions, target: &str) -> Result<MountAction> {
-    let source = mount.source().clone().unwrap_or_default();
-    Ok(MountAction::Bind {
-        source: cstring(bundle.join(source).as_os_str().as_encoded_bytes())?,
-        recursive: options.flags & libc::MS_REC != 0,
-        attributes: options.attributes(),
-        covers_proc: target == "proc",
-        early: bundle.join(mount.source().clone().unwrap_or_default()).starts_with("/proc"),
+/// With `bind` the flags of one mount, else those of its file system.
+fn remount(options: &MountOptions) -> Result<MountAction> {
+    if options.is_bind() {
+        let recursive = options.flags & libc::MS_REC != 0;
+        return Ok(MountAction::Attributes { attributes: options.attributes(), recursive });
+    }
+    Ok(MountAction::Remount {
+        flags: options.flags,
+        cleared: options.cleared,
+        data: super::mounts::data(&options.data)?,
     })
 }
 
-fn fresh(mount: &Mount, options: &MountOptions, fstype: &str, readonly_later: bool) -> Result<MountAction> {
-    let source =
-        mount.source().as_ref().map_or(fstype.as_bytes(), |source| source.as_os_str().as_encoded_bytes());
-    let flags = if readonly_later { options.flags & !libc::MS_RDONLY } else { options.flags };
-    Ok(MountAction::Fresh {
-        fstype: cstring(fstype)?,
-        source: cstring(source)?,
-        flags,
-        data: data(options)?,
-        plain_target: fstype == "proc" || fstype == "sysfs",
+fn bind(mount: &Mount, bundle: &Path, options: &MountOptions, target: &str) -> Result<MountAction> {
+    let source = bundle.join(mount.source().clone().unwrap_or_default());
+    Ok(MountAction::Bind {
+        source: cstring(source.as_os_str().as_encoded_bytes())?,
+        recursive: options.flags & libc::MS_REC != 0,
+        attributes: options.attributes(),
+        covers_proc: target == "proc",
+        early: source.starts_with("/proc"),
     })
 }
 
 /// A cgroup mount shows the container's own part: by its cgroup namespace, or else by a bind of its directory.
-fn cgroup(options: &MountOptions, fstype: &str, place: &Place<'_>, own_cgroup: bool) -> Result<MountAction> {
+fn cgroup(options: &MountOptions, fstype: &str, around: &Around<'_>) -> Result<MountAction> {
+    let Around { place, own_cgroup, .. } = around;
     let own = |controllers: &str| -> Result<Option<CString>> {
         let found = place.cgroup.directories.iter().find(|directory| directory.controllers == controllers);
-        match found {
-            Some(directory) if !own_cgroup => {
-                cstring(directory.path.as_os_str().as_encoded_bytes()).map(Some)
-            }
-            _ => Ok(None),
-        }
+        found.map(|directory| cstring(directory.path.as_os_str().as_encoded_bytes())).transpose()
     };
     let hierarchies = match &place.host.layout {
         Layout::V1 { hierarchies, .. } if fstype == "cgroup" => hierarchies,
-        _ => return Ok(MountAction::CgroupV2 { flags: options.flags, container: own("")? }),
+        _ => {
+            return Ok(MountAction::CgroupV2 {
+                flags: options.flags,
+                namespace: *own_cgroup,
+                container: own("")?,
+                may_hide: place.rootless,
+            });
+        }
     };
     let mut mounts = Vec::with_capacity(hierarchies.len());
     let mut links = Vec::new();
@@ -147,7 +156,11 @@ fn cgroup(options: &MountOptions, fstype: &str, place: &Place<'_>, own_cgroup: b
         for alias in controllers.split(',').filter(|_| controllers.contains(',')) {
             links.push((cstring(alias)?, cstring(name)?));
         }
-        mounts.push(CgroupMount { name: cstring(name)?, data: cstring(data)?, container: own(controllers)? });
+        mounts.push(CgroupMount {
+            name: cstring(name)?,
+            data: cstring(data)?,
+            container: if *own_cgroup { None } else { own(controllers)? },
+        });
     }
     Ok(MountAction::CgroupV1 { flags: options.flags, hierarchies: mounts, links })
 }

@@ -186,6 +186,9 @@ fn mount(op: &MountOp) -> (&'static str, String) {
             ("mount cgroup v1", format!("{} {}", names.join(" "), flags(*bits)))
         }
         MountAction::CgroupV2 { flags: bits, .. } => ("mount cgroup v2", flags(*bits)),
+        MountAction::Attributes { attributes, .. } => {
+            ("remount", format!("set {:#x} clear {:#x}", attributes.set, attributes.clear))
+        }
         MountAction::Remount { flags: bits, .. } => ("remount", flags(*bits)),
     }
 }

@@ -128,8 +128,13 @@ fn doing(plan: &Plan, position: Position, action: Action) -> String {
         },
         Action::Mount => mount.unwrap_or_else(|| "mount".into()),
         Action::Flags => "set mount flags".into(),
+        Action::LockedFlags => format!("{}: cannot clear locked flags", mount.unwrap_or_default()),
+        Action::LockedAccessTime => {
+            format!("{}: cannot change the locked access time mode", mount.unwrap_or_default())
+        }
         Action::Attach => format!("attach {}", mount.unwrap_or_else(|| "the mount".into())),
         Action::Propagation => "set propagation".into(),
+        Action::Root => "pivot_root".into(),
         Action::Owner => "change the owner".into(),
         Action::Open => "open".into(),
         Action::Write => "write".into(),
@@ -146,7 +151,7 @@ fn mount_text(op: &MountOp) -> String {
         }
         MountAction::Bind { source, .. } => format!("error mounting {:?}", source.to_string_lossy()),
         MountAction::CgroupV1 { .. } | MountAction::CgroupV2 { .. } => "error mounting cgroup".into(),
-        MountAction::Remount { .. } => "error remounting".into(),
+        MountAction::Remount { .. } | MountAction::Attributes { .. } => "error remounting".into(),
     }
 }
 
@@ -171,6 +176,21 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
     match (position.step, action, errno) {
         (Step::Mount, Action::Mount, Errno::INVAL) if fresh_with_data => {
             Some("does the file system know all of these options?")
+        }
+        (Step::Mount, Action::LockedFlags | Action::LockedAccessTime, _) => {
+            Some("the user namespace got the mount as it is: leave that option out")
+        }
+        (Step::Mount, Action::Source, Errno::INVAL) => {
+            Some("unbindable, or a mount below it that a user namespace must not uncover: try rbind")
+        }
+        (Step::Mount, Action::Mount, Errno::PERM) if plan.namespaces.in_user_namespace() => Some(
+            "a user namespace can mount only a few types, and some of them only in namespaces of its own",
+        ),
+        (Step::Root, Action::Propagation, Errno::INVAL) => {
+            Some("the current root is no mount point (a chroot): bind it on itself before")
+        }
+        (Step::Pivot, Action::Root, Errno::INVAL) => {
+            Some("the current root can't be pivoted away: an initramfs? use --no-pivot")
         }
         (Step::Mount, Action::Mount, Errno::NODEV) => Some("the kernel has no file system of this type"),
         (Step::Mount, Action::Attach, Errno::NOTDIR) => {

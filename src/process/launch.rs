@@ -92,6 +92,10 @@ fn early_sources(plan: &Plan) -> Result<Vec<(usize, OwnedFd)>> {
                     fault.errno,
                 )
             })?;
+            if plan.rootfs.propagation & libc::MS_SHARED == 0 {
+                // As it would be, had init opened it: mounts in the container must not reach the host (M25).
+                mounts::enslave(&tree).with_context(|| format!("mounts[{index}].source: set propagation"))?;
+            }
             sources.push((index, tree));
         }
     }

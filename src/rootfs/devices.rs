@@ -81,7 +81,7 @@ fn make_in(directory: BorrowedFd<'_>, name: &CStr, node: &DeviceNode, bind: bool
     };
     match made {
         Ok(()) => own(directory, name, node),
-        Err(Errno::EXIST) => same(directory, name, node),
+        Err(Errno::EXIST) => open_node(directory, name, node).map(drop),
         // No right to make nodes: take the host's (R7).
         Err(Errno::PERM) => bind_host_node(directory, name, node),
         Err(error) => Err(error.into()),
@@ -92,21 +92,22 @@ fn is_fifo(node: &DeviceNode) -> bool {
     node.mode & libc::S_IFMT == libc::S_IFIFO
 }
 
+/// By a handle that is known to be the node: the name may stand for something else by now (R6).
 fn own(directory: BorrowedFd<'_>, name: &CStr, node: &DeviceNode) -> Result<(), Fault> {
     if node.uid == 0 && node.gid == 0 {
         return Ok(());
     }
+    let handle = open_node(directory, name, node)?;
     let (uid, gid) = (Uid::from_raw(node.uid), Gid::from_raw(node.gid));
-    rustix::fs::chownat(directory, name, Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)
-        .during(Action::Owner)
+    rustix::fs::chownat(handle, c"", Some(uid), Some(gid), AtFlags::EMPTY_PATH).during(Action::Owner)
 }
 
-/// Accepts a node that is there already only if it is the very same device (D2).
-fn same(directory: BorrowedFd<'_>, name: &CStr, node: &DeviceNode) -> Result<(), Fault> {
+/// Opens what is there only if it is the very same device (D2).
+fn open_node(directory: BorrowedFd<'_>, name: &CStr, node: &DeviceNode) -> Result<OwnedFd, Fault> {
     let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let handle = rustix::fs::openat(directory, name, flags, Mode::empty()).during(Action::Target)?;
     if is_device(&handle, node)? {
-        Ok(())
+        Ok(handle)
     } else {
         Err(Fault { action: Action::Occupied, errno: Errno::EXIST })
     }
@@ -128,8 +129,24 @@ fn bind_host_node(directory: BorrowedFd<'_>, name: &CStr, node: &DeviceNode) -> 
     if !is_device(&tree, node)? {
         return Err(Fault { action: Action::Source, errno: Errno::NODEV });
     }
-    let flags = OFlags::CREATE | OFlags::NOFOLLOW | OFlags::RDONLY | OFlags::CLOEXEC;
-    let file =
-        rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644)).during(Action::Target)?;
-    attach(tree.as_fd(), file.as_fd())
+    attach(tree.as_fd(), place_for(directory, name, node)?.as_fd())
+}
+
+/// An empty file to bind a node over: a new one, one that an earlier container left, or the node itself. Nothing is
+/// opened that could block or act.
+fn place_for(directory: BorrowedFd<'_>, name: &CStr, node: &DeviceNode) -> Result<OwnedFd, Fault> {
+    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::WRONLY | OFlags::CLOEXEC;
+    match rustix::fs::openat(directory, name, flags, Mode::from_raw_mode(0o644)) {
+        Err(Errno::EXIST) => {}
+        other => return other.during(Action::Target),
+    }
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let there = rustix::fs::openat(directory, name, flags, Mode::empty()).during(Action::Target)?;
+    let stat = rustix::fs::fstat(&there).during(Action::Target)?;
+    let empty_file = FileType::from_raw_mode(stat.st_mode).is_file() && stat.st_size == 0;
+    if empty_file || is_device(&there, node)? {
+        Ok(there)
+    } else {
+        Err(Fault { action: Action::Occupied, errno: Errno::EXIST })
+    }
 }

@@ -36,12 +36,17 @@ impl Masks {
     }
 
     /// Covers `path`: a file with the null device, a directory with an empty read-only one. What is not there
-    /// is skipped.
+    /// or can't be reached is skipped.
     ///
     /// # Errors
-    /// Those of openat2(2) but ENOENT, and of mount(2).
+    /// Those of openat2(2) but ENOENT and EACCES, and of mount(2).
     pub fn cover(&mut self, root: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
-        let Some(target) = open_existing(root, path)? else { return Ok(()) };
+        let target = match open_existing(root, path) {
+            // What the container's root can't reach needs no mask.
+            Err(Fault { errno: Errno::ACCESS, .. }) => None,
+            other => other?,
+        };
+        let Some(target) = target else { return Ok(()) };
         let source = FdPath::new(self.null.as_fd());
         let on = FdPath::new(target.as_fd());
         match mount(Some(source.as_c_str()), on.as_c_str(), None, libc::MS_BIND, None) {

@@ -1,8 +1,10 @@
 //! The container's file tree: mounts, device nodes, hidden paths, and the change of root.
 
+pub mod configured;
 pub mod devices;
 pub mod handle;
 pub mod hidden;
+pub mod locked;
 pub mod mounts;
 pub mod options;
 pub mod paths;

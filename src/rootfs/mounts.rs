@@ -1,6 +1,6 @@
 //! Carrying out one entry of `mounts`, in the child, before the root changes.
 
-use std::ffi::CStr;
+use std::ffi::{CStr, CString};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -10,39 +10,45 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 use super::handle::FdPath;
 use super::paths::{Missing, open_inside, open_or_make};
 use super::tree::{CgroupMount, MountAction, MountOp};
+use super::{configured, locked};
 use crate::fault::{Action, During, Fault};
 use crate::sys::mount::{Attributes, mount, set_attributes};
 
 const ATTR_RDONLY: u64 = 1;
 const PROC_SUPER_MAGIC: i64 = 0x9fa0;
+const SYSFS_MAGIC: i64 = 0x6265_6572;
 
-/// Mounts `op` below `root`. `tree` is the source of a bind mount that was opened beforehand.
+/// Mounts `op` below `root`. `tree` is the source of a bind mount that was opened beforehand. Gives a handle of the
+/// mount if that is to be made read-only later.
 ///
 /// # Errors
 /// The first system call that failed.
-pub fn carry_out(root: BorrowedFd<'_>, op: &MountOp, tree: Option<BorrowedFd<'_>>) -> Result<(), Fault> {
+pub fn carry_out(
+    root: BorrowedFd<'_>,
+    op: &MountOp,
+    tree: Option<BorrowedFd<'_>>,
+) -> Result<Option<OwnedFd>, Fault> {
     let target = op.target.as_c_str();
     match &op.action {
         MountAction::Bind { source, recursive, attributes, covers_proc, .. } => {
             let opened = if tree.is_none() { Some(clone_tree(source, *recursive)?) } else { None };
-            let Some(tree) = tree.or(opened.as_ref().map(AsFd::as_fd)) else { return Ok(()) };
+            let Some(tree) = tree.or(opened.as_ref().map(AsFd::as_fd)) else { return Ok(None) };
             if *covers_proc && !is_procfs(tree)? {
                 return Err(Fault { action: Action::NotProcfs, errno: Errno::INVAL });
             }
-            return bind(root, op, tree, *attributes);
+            bind(root, op, tree, *attributes)?;
+            return Ok(None);
         }
-        MountAction::Fresh { fstype, source, flags, data, plain_target } => {
-            let (directory, existed) =
-                if *plain_target { (plain(root, target)?, true) } else { found_or_made(root, target)? };
-            let adopted = if existed { AdoptedMode::of(fstype, data.as_deref(), &directory)? } else { None };
-            let data = adopted.as_ref().map_or(data.as_deref(), |mode| Some(mode.data()));
-            mount_on(&directory, Some(source), Some(fstype), *flags, data)?;
-        }
-        MountAction::Remount { flags, data } => {
+        MountAction::Fresh { .. } => return fresh(root, op),
+        MountAction::Remount { flags, cleared, data } => {
             let there = open_inside(root, target, false, OFlags::PATH).during(Action::Target)?;
-            mount_on(&there, None, None, *flags, data.as_deref())?;
+            locked::remount(&there, *flags, *cleared, data.as_deref())?;
         }
-        MountAction::CgroupV2 { flags, container } => cgroup_v2(root, target, *flags, container.as_deref())?,
+        MountAction::Attributes { attributes, recursive } => {
+            let there = open_inside(root, target, false, OFlags::PATH).during(Action::Target)?;
+            locked::change(there.as_fd(), *attributes, *recursive)?;
+        }
+        MountAction::CgroupV2 { .. } => cgroup_v2(root, op)?,
         MountAction::CgroupV1 { flags, hierarchies, links } => {
             let base = cgroup_base(root, target, *flags)?;
             // Our own fresh tmpfs: names in it can be trusted, and as the working directory it saves a handle each.
@@ -54,12 +60,63 @@ pub fn carry_out(root: BorrowedFd<'_>, op: &MountOp, tree: Option<BorrowedFd<'_>
                 rustix::fs::symlinkat(to, &base, name).during(Action::Target)?;
             }
             if flags & libc::MS_RDONLY != 0 {
-                let readonly = Attributes { set: ATTR_RDONLY, ..Attributes::default() };
-                set_attributes(base.as_fd(), c"", false, readonly, None).during(Action::Flags)?;
+                make_readonly(base.as_fd())?;
             }
         }
     }
-    after(root, op)
+    after(root, op)?;
+    Ok(None)
+}
+
+/// A new file system.
+fn fresh(root: BorrowedFd<'_>, op: &MountOp) -> Result<Option<OwnedFd>, Fault> {
+    let MountAction::Fresh { fstype, source, flags, data, plain_target, fallback, parameters } = &op.action
+    else {
+        return Ok(None);
+    };
+    let (directory, existed) =
+        if *plain_target { (plain(root, &op.target)?, true) } else { found_or_made(root, &op.target)? };
+    let adopted = if existed { AdoptedMode::of(fstype, data.as_deref(), &directory)? } else { None };
+    let made = match parameters {
+        None => {
+            let data = adopted.as_ref().map_or(data.as_deref(), |mode| Some(mode.data()));
+            mount_on(&directory, Some(source), Some(fstype), *flags, data).map(|()| None)
+        }
+        Some(parameters) => {
+            let mode = adopted.as_ref().map(AdoptedMode::value);
+            configured::make(fstype, source, *flags, parameters, mode.as_deref()).map(Some)
+        }
+    };
+    let mounted = match (made, fallback) {
+        (Err(Fault { errno: Errno::PERM, .. }), Some(tree)) => Some(restricted_clone(tree, *flags)?),
+        (made, _) => made?,
+    };
+    let Some(mounted) = mounted else {
+        after(root, op)?;
+        return Ok(None);
+    };
+    finish(op, mounted.as_fd(), directory.as_fd())?;
+    Ok(op.readonly_later.then_some(mounted))
+}
+
+/// The host's tree instead of a new file system, with all below, as little writable as that was to be.
+fn restricted_clone(path: &CStr, flags: u64) -> Result<OwnedFd, Fault> {
+    let tree = clone_tree(path, true)?;
+    let set = super::options::mount_attributes(flags);
+    locked::change(tree.as_fd(), Attributes { set, ..Attributes::default() }, true)?;
+    Ok(tree)
+}
+
+/// Puts a detached mount into its place with all that its options ask for.
+fn finish(op: &MountOp, mounted: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Fault> {
+    if op.recursive != Attributes::default() {
+        locked::change(mounted, op.recursive, true)?;
+    }
+    attach(mounted, target)?;
+    for flags in &op.propagation {
+        propagate(mounted, *flags)?;
+    }
+    Ok(())
 }
 
 /// A detached clone of what is at a host path (open_tree(2), Linux 5.2).
@@ -75,7 +132,11 @@ pub fn clone_tree(source: &CStr, recursive: bool) -> Result<OwnedFd, Fault> {
 }
 
 fn is_procfs(tree: BorrowedFd<'_>) -> Result<bool, Fault> {
-    Ok(rustix::fs::fstatfs(tree).during(Action::Source)?.f_type == PROC_SUPER_MAGIC)
+    Ok(file_system(tree)? == PROC_SUPER_MAGIC)
+}
+
+fn file_system(handle: BorrowedFd<'_>) -> Result<i64, Fault> {
+    Ok(rustix::fs::fstatfs(handle).during(Action::Source)?.f_type)
 }
 
 fn bind(
@@ -85,10 +146,7 @@ fn bind(
     attributes: Attributes,
 ) -> Result<(), Fault> {
     if attributes != Attributes::default() {
-        set_attributes(tree, c"", false, attributes, None).during(Action::Flags)?;
-    }
-    if op.recursive != Attributes::default() {
-        set_attributes(tree, c"", true, op.recursive, None).during(Action::Flags)?;
+        locked::change(tree, attributes, false)?;
     }
     let target = match open_inside(root, &op.target, false, OFlags::PATH) {
         Err(Errno::NOENT) => {
@@ -100,11 +158,7 @@ fn bind(
         other => other,
     };
     let target = not_in_proc(&op.target, target.during(Action::Target)?)?;
-    attach(tree, target.as_fd())?;
-    for flags in &op.propagation {
-        propagate(tree, *flags)?;
-    }
-    Ok(())
+    finish(op, tree, target.as_fd())
 }
 
 /// Puts a detached mount where the handle `target` points (move_mount(2), Linux 5.2).
@@ -114,6 +168,15 @@ fn bind(
 pub fn attach(tree: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Fault> {
     let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_EMPTY_PATH;
     move_mount(tree, c"", target, c"", flags).during(Action::Attach)
+}
+
+/// Makes a detached tree receive mounts only, and pass none on.
+///
+/// # Errors
+/// Those of mount_setattr(2).
+pub fn enslave(tree: &OwnedFd) -> Result<(), Errno> {
+    let slave = Attributes { propagation: libc::MS_SLAVE, ..Attributes::default() };
+    set_attributes(tree.as_fd(), c"", true, slave, None)
 }
 
 fn propagate(mount: BorrowedFd<'_>, flags: u64) -> Result<(), Fault> {
@@ -128,7 +191,7 @@ fn after(root: BorrowedFd<'_>, op: &MountOp) -> Result<(), Fault> {
     }
     let mounted = open_inside(root, &op.target, false, OFlags::PATH).during(Action::Target)?;
     if op.recursive != Attributes::default() {
-        set_attributes(mounted.as_fd(), c"", true, op.recursive, None).during(Action::Flags)?;
+        locked::change(mounted.as_fd(), op.recursive, true)?;
     }
     for flags in &op.propagation {
         propagate(mounted.as_fd(), *flags)?;
@@ -203,32 +266,51 @@ impl AdoptedMode {
         Ok(if given.len() < 500 { Some(Self { text }) } else { None })
     }
 
+    /// The mode alone, octal.
+    fn value(&self) -> CString {
+        CString::new(&self.text[5..9]).unwrap_or_default()
+    }
+
     fn data(&self) -> &CStr {
         CStr::from_bytes_until_nul(&self.text).unwrap_or(c"")
     }
 }
 
-fn cgroup_v2(root: BorrowedFd<'_>, target: &CStr, flags: u64, container: Option<&CStr>) -> Result<(), Fault> {
-    let directory = directory(root, target)?;
-    if container.is_none() {
-        match mount_on(&directory, Some(c"cgroup"), Some(c"cgroup2"), flags, None) {
-            // In a user namespace that does not own the cgroup namespace's root, or when it is mounted already.
+fn cgroup_v2(root: BorrowedFd<'_>, op: &MountOp) -> Result<(), Fault> {
+    let MountAction::CgroupV2 { flags, namespace, container, may_hide } = &op.action else { return Ok(()) };
+    let directory = directory(root, &op.target)?;
+    if *namespace {
+        match mount_on(&directory, Some(c"cgroup"), Some(c"cgroup2"), *flags, None) {
+            // In a user namespace that does not own the cgroup namespace, or when it is mounted already.
             Err(Fault { errno: Errno::PERM | Errno::BUSY, .. }) => {}
             other => return other,
         }
     }
-    let tree = clone_tree(container.unwrap_or(c"/sys/fs/cgroup"), false)?;
-    let set = super::options::mount_attributes(flags);
-    set_attributes(tree.as_fd(), c"", false, Attributes { set, ..Attributes::default() }, None)
-        .during(Action::Flags)?;
+    let tree = match clone_tree(container.as_deref().unwrap_or(c"/sys/fs/cgroup"), false) {
+        Err(Fault { errno: Errno::NOENT | Errno::ACCESS | Errno::PERM, .. }) if *may_hide => {
+            let mode = Some(c"mode=555,nr_inodes=2,nr_blocks=1");
+            return mount_on(&directory, Some(c"none"), Some(c"tmpfs"), *flags | libc::MS_RDONLY, mode);
+        }
+        other => other?,
+    };
+    let set = super::options::mount_attributes(*flags);
+    locked::change(tree.as_fd(), Attributes { set, ..Attributes::default() }, false)?;
     attach(tree.as_fd(), directory.as_fd())
 }
 
 /// The writable tmpfs that holds a directory for each hierarchy.
 fn cgroup_base(root: BorrowedFd<'_>, target: &CStr, flags: u64) -> Result<OwnedFd, Fault> {
-    let directory = directory(root, target)?;
-    mount_on(&directory, Some(c"tmpfs"), Some(c"tmpfs"), flags & !libc::MS_RDONLY, Some(c"mode=755"))?;
-    open_inside(root, target, false, OFlags::PATH | OFlags::DIRECTORY).during(Action::Target)
+    let directory = open_or_make(root, target, Missing::Directory).during(Action::Target)?;
+    let flags = flags & !libc::MS_RDONLY;
+    // In sysfs nobody can exchange the directory, so that it may be looked up once more.
+    if file_system(directory.as_fd())? == SYSFS_MAGIC {
+        mount_on(&directory, Some(c"tmpfs"), Some(c"tmpfs"), flags, Some(c"mode=755"))?;
+        return open_inside(root, target, false, OFlags::PATH | OFlags::DIRECTORY).during(Action::Target);
+    }
+    let directory = not_in_proc(target, directory)?;
+    let base = configured::make(c"tmpfs", c"tmpfs", flags, &[], Some(c"755"))?;
+    attach(base.as_fd(), directory.as_fd())?;
+    Ok(base)
 }
 
 fn cgroup_hierarchy(base: &OwnedFd, hierarchy: &CgroupMount, flags: u64) -> Result<(), Fault> {
@@ -249,9 +331,8 @@ fn cgroup_hierarchy(base: &OwnedFd, hierarchy: &CgroupMount, flags: u64) -> Resu
 /// Makes a mount read-only that had to be writable while its contents were made.
 ///
 /// # Errors
-/// Those of openat2(2) and mount_setattr(2).
-pub fn make_readonly(root: BorrowedFd<'_>, target: &CStr) -> Result<(), Fault> {
-    let mounted = open_inside(root, target, false, OFlags::PATH).during(Action::Target)?;
+/// Those of mount_setattr(2).
+pub fn make_readonly(mounted: BorrowedFd<'_>) -> Result<(), Fault> {
     let readonly = Attributes { set: ATTR_RDONLY, ..Attributes::default() };
-    set_attributes(mounted.as_fd(), c"", false, readonly, None).during(Action::Flags)
+    set_attributes(mounted, c"", false, readonly, None).during(Action::Flags)
 }

@@ -1,5 +1,7 @@
 //! The mount option names of mount(8) and of the OCI specification, and what each does.
 
+use std::ffi::CStr;
+
 use crate::sys::mount::Attributes;
 
 /// Everything that the options of one mount ask for.
@@ -33,12 +35,14 @@ enum Effect {
     Nothing,
 }
 
-const MS_NOSYMFOLLOW: u64 = 256;
+/// Linux 5.10.
+pub(super) const MS_NOSYMFOLLOW: u64 = 256;
 const MS_LAZYTIME: u64 = 1 << 25;
-const ATTR_ATIME: u64 = 0x70;
+/// The field of the access time mode.
+pub(super) const ATTR_ATIME: u64 = 0x70;
 const ATTR_NOATIME: u64 = 0x10;
 const ATTR_STRICTATIME: u64 = 0x20;
-const ATTR_NODIRATIME: u64 = 0x80;
+pub(super) const ATTR_NODIRATIME: u64 = 0x80;
 const ATTR_NOSYMFOLLOW: u64 = 0x0020_0000;
 const ATTR_RDONLY: u64 = 1;
 const ATTR_NOSUID: u64 = 2;
@@ -197,6 +201,24 @@ impl MountOptions {
         }
         result
     }
+}
+
+/// What a mount with these `MS_*` flags has, as mount_setattr(2) and fsmount(2) take it.
+pub fn attributes(flags: u64) -> Attributes {
+    MountOptions { flags, ..MountOptions::default() }.attributes()
+}
+
+/// The names that fsconfig(2) knows for `MS_*` flags of a whole file system.
+pub fn superblock_flags(flags: u64) -> impl Iterator<Item = &'static CStr> {
+    let pairs = [
+        (libc::MS_RDONLY, c"ro"),
+        (libc::MS_SYNCHRONOUS, c"sync"),
+        (libc::MS_DIRSYNC, c"dirsync"),
+        (libc::MS_MANDLOCK, c"mand"),
+        (MS_LAZYTIME, c"lazytime"),
+        (libc::MS_I_VERSION, c"iversion"),
+    ];
+    pairs.into_iter().filter(move |(flag, _)| flags & flag != 0).map(|(_, name)| name)
 }
 
 /// The `MOUNT_ATTR_*` of per-mount `MS_*` flags; the access time mode is apart.

@@ -61,7 +61,7 @@ pub fn enter(root: BorrowedFd<'_>, plan: &RootfsPlan) -> Result<(), Fault> {
         let shared = plan.propagation & libc::MS_SHARED != 0;
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let old = if shared { Some(rustix::fs::openat(CWD, c"/", flags, Mode::empty())?) } else { None };
-        rustix::process::pivot_root(c".", c".")?;
+        rustix::process::pivot_root(c".", c".").during(Action::Root)?;
         if let Some(old) = old {
             // Unmounting must not reach the host.
             rustix::process::fchdir(old)?;
@@ -89,8 +89,13 @@ fn move_root() -> Result<(), Fault> {
         let path = CString::new(entry.mount_point.as_os_str().as_encoded_bytes()).unwrap_or_default();
         let _ = mount(None, &path, None, libc::MS_PRIVATE, None);
         match unmount(&path, UnmountFlags::DETACH) {
-            Ok(()) | Err(Errno::NOENT | Errno::INVAL) => {}
-            Err(_) => mount(Some(c"tmpfs"), &path, Some(c"tmpfs"), 0, None).during(Action::Mount)?,
+            // It went with another one that it was mounted in.
+            Ok(()) | Err(Errno::NOENT) => {}
+            // A user namespace may not uncover what is below it (EINVAL): cover it.
+            Err(_) => match mount(Some(c"tmpfs"), &path, Some(c"tmpfs"), 0, None) {
+                Ok(()) | Err(Errno::NOENT) => {}
+                other => other.during(Action::Mount)?,
+            },
         }
     }
     mount(Some(c"."), c"/", None, libc::MS_MOVE, None).during(Action::Attach)?;

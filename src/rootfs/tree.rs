@@ -61,6 +61,11 @@ pub enum MountAction {
         data: Option<CString>,
         /// No symlink may lead to the target (proc, sysfs; M37).
         plain_target: bool,
+        /// The host's tree to be bound where the kernel refuses a new one (EPERM in a user namespace; M37, M39).
+        fallback: Option<CString>,
+        /// The same data one by one, where it must go by fsconfig(2): there is more than mount(2) takes (M49), or
+        /// the mount's handle is needed afterwards.
+        parameters: Option<Vec<Parameter>>,
     },
     /// A clone of a tree that exists.
     Bind {
@@ -89,16 +94,38 @@ pub enum MountAction {
     CgroupV2 {
         /// `MS_*`.
         flags: u64,
-        /// The container's own cgroup on the host, to be bound where it has no cgroup namespace.
+        /// It has a cgroup namespace: a mount of its own, unless the kernel refuses that.
+        namespace: bool,
+        /// The container's own cgroup on the host, to be bound else.
         container: Option<CString>,
+        /// The runtime may have no right to either: then an empty directory hides the host's tree (M43).
+        may_hide: bool,
     },
-    /// Change a mount that is there.
+    /// Change the flags of a mount that is there (`remount` with `bind`).
+    Attributes {
+        /// What to set and clear.
+        attributes: Attributes,
+        /// And of all mounts below (`rbind`).
+        recursive: bool,
+    },
+    /// Change a file system that is there.
     Remount {
         /// `MS_*`, with `MS_REMOUNT`.
         flags: u64,
+        /// `MS_*` that the options clear by name.
+        cleared: u64,
         /// Data for the file system.
         data: Option<CString>,
     },
+}
+
+/// One option of a file system for fsconfig(2).
+#[derive(Debug, PartialEq, Eq)]
+pub struct Parameter {
+    /// Name.
+    pub key: CString,
+    /// None for a flag.
+    pub value: Option<CString>,
 }
 
 /// One hierarchy of a cgroup v1 mount.

@@ -57,6 +57,8 @@ struct Once {
     told_to_go: bool,
     /// It has its cgroup namespace.
     cgroup_namespace: bool,
+    /// Mounts that become read-only when everything inside has been made, by their index (M15).
+    readonly_later: Vec<(usize, OwnedFd)>,
 }
 
 impl Init<'_> {
@@ -90,7 +92,7 @@ impl Init<'_> {
             // Before anything is read-only: they may put things into the rootfs.
             inside::create_container(self.plan, states, self.progress, root.as_fd(), &self.channel)?;
         }
-        self.close_tree(root.as_fd())?;
+        self.close_tree(&mut once, root.as_fd())?;
         self.write_proc()?;
         self.progress.enter(Step::Pivot);
         root::enter(root.as_fd(), &self.plan.rootfs)?;

@@ -46,7 +46,8 @@ impl Init<'_> {
             }
             self.progress.at(Step::Mount, index);
             let opened = sources.iter().chain(&self.sources).find(|(at, _)| *at == index);
-            mounts::carry_out(root.as_fd(), op, opened.map(|(_, tree)| tree.as_fd()))?;
+            let mounted = mounts::carry_out(root.as_fd(), op, opened.map(|(_, tree)| tree.as_fd()))?;
+            once.readonly_later.extend(mounted.map(|mounted| (index, mounted)));
         }
         if plan.dev_links {
             self.progress.enter(Step::DevLinks);
@@ -63,7 +64,7 @@ impl Init<'_> {
     }
 
     /// What must wait until everything has been made: hidden and read-only parts, the read-only root.
-    pub(super) fn close_tree(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    pub(super) fn close_tree(&self, once: &mut Once, root: BorrowedFd<'_>) -> Result<(), Fault> {
         let plan = &self.plan.rootfs;
         self.progress.enter(Step::WorkingDirectory);
         if !self.plan.process.cwd_inside.is_empty() {
@@ -82,9 +83,9 @@ impl Init<'_> {
             self.progress.at(Step::Readonly, path.index);
             hidden::make_readonly(root, &path.path)?;
         }
-        for (index, op) in plan.mounts.iter().enumerate().filter(|(_, op)| op.readonly_later) {
+        for (index, mounted) in once.readonly_later.drain(..) {
             self.progress.at(Step::ReadonlyMount, index);
-            mounts::make_readonly(root, &op.target)?;
+            mounts::make_readonly(mounted.as_fd())?;
         }
         if plan.readonly {
             self.progress.enter(Step::ReadonlyRoot);

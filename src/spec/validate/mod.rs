@@ -12,6 +12,7 @@ use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 use crate::error::{Error, Kind, Result};
 
 pub(crate) use linux::sysctl_path;
+pub(crate) use mounts::forbidden_target;
 pub(crate) use resctrl::RESERVED as RESERVED_GROUPS;
 
 /// One broken rule.

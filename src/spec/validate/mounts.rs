@@ -24,7 +24,10 @@ const PROC_FILES: &[&str] = &[
 pub(super) fn check(spec: &Spec, faults: &mut Faults) {
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     if !mounts.is_empty() && !has_namespace(spec, LinuxNamespaceType::Mount) {
-        faults.add("mounts", "unable to mount anything without a private mount namespace");
+        faults.add(
+            "mounts",
+            "unable to mount anything without a private mount namespace: it would be mounted on the host",
+        );
     }
     for (index, mount) in mounts.iter().enumerate() {
         let path = format!("mounts[{index}]");
@@ -41,22 +44,31 @@ fn destination(mount: &Mount, path: &str, faults: &mut Faults) {
         return faults.add(path, "must not be empty");
     }
     no_nul(&destination, || path.clone(), faults);
-    let inside = normalize(mount.destination());
+    if let Some(text) = forbidden_target(&normalize(mount.destination()), mount) {
+        faults.add(path, text);
+    }
+}
+
+/// Why nothing may be mounted at `inside`, a clean path relative to the root.
+pub(crate) fn forbidden_target(inside: &str, mount: &Mount) -> Option<String> {
+    let destination = mount.destination().to_string_lossy();
     if inside.is_empty() {
-        return faults.add(path, "must not be the root itself");
+        return Some("must not be the root itself".into());
     }
     if let Some(below) = inside.strip_prefix("proc/")
         && !PROC_FILES.contains(&below)
     {
-        faults.add(path, format!("{destination:?} cannot be mounted because it is inside /proc"));
-    } else if inside == "proc" && !may_cover_proc(mount) {
-        faults.add(path, format!("{destination:?} cannot be mounted because it is not of type proc"));
+        return Some(format!("{destination:?} cannot be mounted because it is inside /proc"));
     }
+    (inside == "proc" && !may_cover_proc(mount))
+        .then(|| format!("{destination:?} cannot be mounted because it is not of type proc"))
 }
 
 /// At /proc itself only procfs, or a bind whose source must then be one (checked when it is mounted).
 fn may_cover_proc(mount: &Mount) -> bool {
-    mount.typ().as_deref() == Some("proc") || parse(mount).is_bind()
+    let options = parse(mount);
+    let there_already = options.flags & libc::MS_REMOUNT != 0;
+    mount.typ().as_deref() == Some("proc") || options.is_bind() || there_already
 }
 
 fn parse(mount: &Mount) -> options::MountOptions {
@@ -70,7 +82,9 @@ fn kind(mount: &Mount, path: &str, faults: &mut Faults) {
         no_nul(&source.to_string_lossy(), || format!("{path}.source"), faults);
     }
     if options.is_bind() {
-        if mount.source().as_ref().is_none_or(|source| source.as_os_str().is_empty()) {
+        if options.flags & libc::MS_REMOUNT == 0
+            && mount.source().as_ref().is_none_or(|source| source.as_os_str().is_empty())
+        {
             faults.add(format!("{path}.source"), "a bind mount needs a source");
         }
         if !options.data.is_empty() {
@@ -139,5 +153,16 @@ mod tests {
         one_fault(with(json!({"destination": "/a", "type": "bind", "source": "/b"})), "mounts[0].type");
         one_fault(with(json!({"destination": "/a", "options": ["rbind"]})), "needs a source");
         assert!(faults_with(bind(&["rbind", "ro"])).is_empty());
+    }
+
+    /// [M22]
+    #[test]
+    fn remounts_need_neither_type_nor_source() {
+        for options in [&["remount", "bind", "ro"][..], &["remount", "ro"]] {
+            let remount = |at: &str| with(json!({"destination": at, "options": options}));
+            assert!(faults_with(remount("/a")).is_empty(), "{options:?}");
+            assert!(faults_with(remount("/proc")).is_empty(), "{options:?}");
+            one_fault(remount("/proc/sys"), "inside /proc");
+        }
     }
 }
