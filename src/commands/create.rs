@@ -12,7 +12,7 @@ use crate::container::{self, Container, Id, Process, Record, State, Status, Stor
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
 use crate::plan::{self, Plan, Request, show};
-use crate::process::{hooks, launch, own_binary, start};
+use crate::process::{hooks, launch, own_binary, sources, start};
 use crate::sys::clone::Child;
 use crate::sys::fd;
 
@@ -65,6 +65,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     }
     check_rootfs(&plan)?;
     check_joined(&plan)?;
+    sources::refuse_rootless(&plan)?;
     if log.is_debug() {
         for step in show::steps(&plan) {
             log.debug(format_args!("plan: {}: {} {} [{}]", step.by, step.action, step.detail, step.path));
@@ -142,6 +143,7 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
             user_namespace: in_user_namespace,
         },
         no_cgroup: global.cgroup_manager == CgroupManager::Disabled,
+        selinux: crate::rootfs::label::enabled,
     }
 }
 

@@ -3,6 +3,8 @@
 pub mod cgroup;
 mod cgroup_v1;
 mod cgroup_v2;
+mod id_map;
+mod label;
 mod mounts;
 pub mod namespaces;
 pub mod process;
@@ -41,6 +43,8 @@ pub struct Request<'a> {
     pub cgroup: cgroup::Options,
     /// Cgroups are not touched at all (`--cgroup-manager disabled`).
     pub no_cgroup: bool,
+    /// Whether the host has SELinux: asked only where the spec has a label for mounts.
+    pub selinux: fn() -> bool,
 }
 
 /// All that will be done to make a container.
@@ -128,6 +132,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         host,
         cgroup: &cgroup,
         rootless: request.cgroup.rootless,
+        label: label::of_mounts(linux, request.selinux, &mut warnings),
     };
     Ok(Plan {
         id: request.id.to_string(),

@@ -8,6 +8,7 @@ pub mod init;
 pub mod launch;
 pub mod own_binary;
 pub mod program;
+pub mod sources;
 pub mod start;
 pub mod step;
 pub mod wait;
