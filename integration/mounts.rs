@@ -471,24 +471,6 @@ fn overlay() {
     assert_eq!(t.out("ls /merged"), "low\nup");
 }
 
-/// [M31] tmpcopyup copies what was there.
-#[test]
-fn tmpcopyup() {
-    let mut t = Test::new();
-    t.file("data/sub/file", "kept");
-    symlink("sub/file", t.rootfs.join("data/link")).unwrap();
-    t.config.mount("/data", "tmpfs", "tmpfs", &["tmpcopyup"]);
-    t.sh("cat /data/link; echo new > /data/sub/file; stat -f -c %T /data");
-    let output = t.run();
-    // Honoured, or refused in words: never passed to the kernel as data.
-    if output.code == 0 {
-        assert!(output.ok().starts_with("kept"));
-    } else {
-        output.fails(1, "tmpcopyup");
-    }
-    assert_eq!(std::fs::read_to_string(t.rootfs.join("data/sub/file")).unwrap(), "kept");
-}
-
 /// [M45] a source that only the host's root may reach, for a container in a user namespace.
 #[test]
 fn source_below_a_closed_directory() {

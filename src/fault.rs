@@ -62,6 +62,10 @@ pub enum Action {
     LockedFlags,
     /// The access time mode of a mount is locked by the user namespace and was to be changed.
     LockedAccessTime,
+    /// Copying what a directory holds into the tmpfs over it.
+    CopyUp,
+    /// Setting an SELinux label.
+    Label,
 }
 }
 

@@ -16,7 +16,7 @@ use crate::plan::{self, Plan, Request, show};
 use crate::process::launch::Sockets;
 use crate::process::notify::{self, Manager, Notify};
 use crate::process::pidfd_socket::PidfdSocket;
-use crate::process::{hooks, launch, own_binary, start};
+use crate::process::{hooks, launch, own_binary, sources, start};
 use crate::resctrl::{self, Group};
 use crate::sys::clone::Child;
 use crate::sys::fd;
@@ -79,6 +79,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     check_rootfs(&plan)?;
     check_joined(&plan)?;
     check_net_devices(&plan)?;
+    sources::refuse_rootless(&plan)?;
     if log.is_debug() {
         for step in show::steps(&plan) {
             log.debug(format_args!("plan: {}: {} {} [{}]", step.by, step.action, step.detail, step.path));
@@ -194,6 +195,7 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
             user_namespace: in_user_namespace,
         },
         no_cgroup: global.cgroup_manager == CgroupManager::Disabled,
+        selinux: crate::rootfs::label::enabled,
     }
 }
 

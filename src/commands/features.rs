@@ -9,7 +9,7 @@ use serde_json::ser::PrettyFormatter;
 use crate::cli::{self, Global, SPEC_VERSION};
 use crate::commands::help::print;
 use crate::error::{Context as _, Result};
-use crate::rootfs::options;
+use crate::rootfs::{idmap, options};
 
 /// What later work switches on, in one place.
 mod built {
@@ -18,9 +18,9 @@ mod built {
     pub const SYSTEMD: bool = false;
     pub const RDMA: bool = true;
     pub const APPARMOR: bool = true;
-    pub const SELINUX: bool = false;
+    pub const SELINUX: bool = true;
     pub const INTEL_RDT: bool = true;
-    pub const IDMAP: bool = false;
+    pub const IDMAP: bool = true;
     pub const NET_DEVICES: bool = true;
     pub const CHECKPOINT: &str = "false";
     pub const MEMORY_POLICY_MODES: &[&str] = &[];
@@ -101,7 +101,12 @@ const CAPABILITIES: &[&str] = &[
 /// The mount options that are not data for a file system. The two that map ids have an entry of their own
 /// (`mountExtensions`), and runc does not list them either (features.md J4).
 fn mount_options() -> Vec<&'static str> {
-    options::known().filter(|option| !matches!(*option, "idmap" | "ridmap" | "tmpcopyup")).collect()
+    options::known().filter(|option| !matches!(*option, "idmap" | "ridmap")).collect()
+}
+
+/// The one entry that depends on the host: what can be id-mapped is its kernel's to say.
+fn idmap_filesystems() -> String {
+    idmap::capable_types(&rustix::system::uname().release().to_string_lossy()).join(",")
 }
 
 type Names = &'static [&'static str];
@@ -183,6 +188,9 @@ struct MountExtensions {
 struct Annotations {
     #[serde(rename = "org.davit.commit")]
     commit: &'static str,
+    /// Comma-separated. Not in `mountExtensions`, whose properties are the specification's (features.md W8).
+    #[serde(rename = "org.davit.idmap.filesystems")]
+    idmap_filesystems: String,
     #[serde(rename = "org.davit.version")]
     version: &'static str,
     /// Callers probe for checkpoint support by this name (features.md J14).
@@ -230,6 +238,7 @@ fn features() -> Features {
         },
         annotations: Annotations {
             commit: cli::commit(),
+            idmap_filesystems: idmap_filesystems(),
             version: env!("CARGO_PKG_VERSION"),
             checkpoint: built::CHECKPOINT,
         },
@@ -284,10 +293,11 @@ mod tests {
         let listed = features.mount_options().as_ref().unwrap();
         let listed: Vec<_> = listed.iter().map(String::as_str).collect();
         assert!(listed.is_sorted_by(|left, right| left < right));
-        for known in ["rro", "rrw", "defaults", "nosymfollow", "runbindable", "bind", "ro", "rw"] {
+        for known in ["tmpcopyup", "rro", "rrw", "defaults", "nosymfollow", "runbindable", "bind", "ro", "rw"]
+        {
             assert!(listed.contains(&known), "{known}");
         }
-        for other in ["idmap", "ridmap", "tmpcopyup", "mode", "size"] {
+        for other in ["idmap", "ridmap", "mode", "size"] {
             assert!(!listed.contains(&other), "{other}");
         }
     }

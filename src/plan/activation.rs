@@ -129,6 +129,7 @@ mod tests {
             no_new_keyring: true,
             preserve_fds: 3,
             listen: Listen::default(),
+            selinux: || false,
             notify: None,
             cgroup: crate::plan::cgroup::Options { systemd: false, rootless: false, user_namespace: false },
             no_cgroup: true,

@@ -4,6 +4,8 @@ pub mod activation;
 pub mod cgroup;
 mod cgroup_v1;
 mod cgroup_v2;
+mod id_map;
+mod label;
 mod mounts;
 pub mod namespaces;
 pub mod process;
@@ -49,6 +51,8 @@ pub struct Request<'a> {
     pub cgroup: cgroup::Options,
     /// Cgroups are not touched at all (`--cgroup-manager disabled`).
     pub no_cgroup: bool,
+    /// Whether the host has SELinux: asked only where the spec has a label for mounts.
+    pub selinux: fn() -> bool,
 }
 
 /// All that will be done to make a container.
@@ -143,6 +147,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         cgroup: &cgroup,
         rootless: request.cgroup.rootless,
         extra: request.notify.as_deref().map(activation::notify_mount).transpose()?,
+        label: label::of_mounts(linux, request.selinux, &mut warnings),
     };
     let mut process = process::plan(process, keyring, &mut warnings)?;
     if request.notify.is_some() {

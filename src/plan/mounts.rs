@@ -23,7 +23,7 @@ pub(super) struct Around<'a> {
     pub(super) place: &'a Place<'a>,
     /// The container has a cgroup namespace.
     pub(super) own_cgroup: bool,
-    spec: &'a Spec,
+    pub(super) spec: &'a Spec,
     /// The rootfs on the host, cleaned, without the first slash.
     rootfs: String,
     warnings: &'a mut Vec<String>,
@@ -64,7 +64,7 @@ impl<'a> Around<'a> {
         Ok(inside.into())
     }
 
-    /// A new file system.
+    /// A new file system; `detached`: it is not mounted by mount(2) in any case.
     ///
     /// # Errors
     /// A NUL byte.
@@ -74,19 +74,26 @@ impl<'a> Around<'a> {
         mount: &Mount,
         options: &MountOptions,
         readonly_later: bool,
+        detached: bool,
     ) -> Result<MountAction> {
         let fstype = mount.typ().as_deref().unwrap_or_default();
         let source =
             mount.source().as_ref().map_or(fstype.as_bytes(), |source| source.as_os_str().as_encoded_bytes());
         let text =
             if fstype == "devpts" { self.mapped_gid(index, &options.data) } else { options.data.clone() };
+        let text = super::label::data(&text, fstype, self.place.label);
         let handle =
             readonly_later || !options.propagation.is_empty() || options.recursive != Attributes::default();
         Ok(MountAction::Fresh {
             fstype: cstring(fstype)?,
             source: cstring(source)?,
             flags: if readonly_later { options.flags & !libc::MS_RDONLY } else { options.flags },
-            parameters: one_by_one(fstype, &text, handle)?,
+            parameters: if detached {
+                Some(parameters(fstype, &text)?)
+            } else {
+                one_by_one(fstype, &text, handle)?
+            },
+            copy_up: options.copy_up,
             data: data(&text)?,
             plain_target: fstype == "proc" || fstype == "sysfs",
             fallback: self.fallback(fstype),
@@ -151,6 +158,16 @@ fn one_by_one(fstype: &str, data: &str, handle: bool) -> Result<Option<Vec<Param
     if !(long || handle && fits) {
         return Ok(None);
     }
+    parameters(fstype, data).map(Some)
+}
+
+/// The options for fsconfig(2).
+///
+/// # Errors
+/// A NUL byte.
+pub(super) fn parameters(fstype: &str, data: &str) -> Result<Vec<Parameter>> {
+    let overlay = fstype == "overlay";
+    let pairs = split(data, overlay);
     let mut parameters = Vec::with_capacity(pairs.len());
     for (key, value) in pairs {
         match value {
@@ -160,7 +177,7 @@ fn one_by_one(fstype: &str, data: &str, handle: bool) -> Result<Option<Vec<Param
             }
         }
     }
-    Ok(Some(parameters))
+    Ok(parameters)
 }
 
 /// `a=b,c` as names with their values. A comma inside of quotes (`context="…"`), or in an overlay behind a backslash,

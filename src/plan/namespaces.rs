@@ -64,7 +64,8 @@ fn id_maps(linux: &Linux) -> IdMaps {
     }
 }
 
-fn map_lines(mappings: &[LinuxIdMapping]) -> String {
+/// Lines of `uid_map` or `gid_map`.
+pub(super) fn map_lines(mappings: &[LinuxIdMapping]) -> String {
     let mut lines = String::new();
     for mapping in mappings {
         let _ = writeln!(lines, "{} {} {}", mapping.container_id(), mapping.host_id(), mapping.size());

@@ -9,6 +9,7 @@ use super::cstring;
 use super::mounts::Around;
 use crate::cgroups::{CgroupPlan, Host, Layout};
 use crate::error::Result;
+use crate::rootfs::label;
 use crate::rootfs::options::{self, MountOptions};
 use crate::rootfs::paths::normalize;
 use crate::rootfs::propagation_flags;
@@ -29,6 +30,8 @@ pub struct Place<'a> {
     pub rootless: bool,
     /// A mount of the runtime's own, after those of the configuration.
     pub extra: Option<Mount>,
+    /// SELinux label of new file systems (`linux.mountLabel`), on a host that has SELinux.
+    pub label: Option<&'a str>,
 }
 
 /// Decides the file tree of a container.
@@ -60,6 +63,7 @@ pub fn plan(spec: &Spec, place: &Place<'_>, warnings: &mut Vec<String>) -> Resul
         dev_links: own_dev,
         masked: hidden(linux.and_then(|linux| linux.masked_paths().as_deref()))?,
         readonly_paths: hidden(linux.and_then(|linux| linux.readonly_paths().as_deref()))?,
+        context: place.label.map(|label| cstring(label::context(label))).transpose()?,
     })
 }
 
@@ -80,6 +84,7 @@ fn parse(mount: &Mount) -> MountOptions {
 
 fn mount_op(index: usize, mount: &Mount, around: &mut Around<'_>) -> Result<MountOp> {
     let options = parse(mount);
+    let id_map = super::id_map::of(mount, &options, around.spec);
     let target = around.target(index, mount)?;
     let fstype = mount.typ().as_deref().unwrap_or_default();
     let readonly_later = !options.is_bind()
@@ -88,11 +93,12 @@ fn mount_op(index: usize, mount: &Mount, around: &mut Around<'_>) -> Result<Moun
     let action = if options.flags & libc::MS_REMOUNT != 0 {
         remount(&options)?
     } else if options.is_bind() {
-        bind(mount, around.place.bundle, &options, &target)?
+        bind(mount, around.place.bundle, &options, &target, id_map.is_some())?
     } else if fstype == "cgroup" || fstype == "cgroup2" {
         cgroup(&options, fstype, around)?
     } else {
-        around.fresh(index, mount, &options, readonly_later)?
+        let detached = options.copy_up || id_map.is_some();
+        around.fresh(index, mount, &options, readonly_later, detached)?
     };
     Ok(MountOp {
         target: cstring(target)?,
@@ -100,6 +106,8 @@ fn mount_op(index: usize, mount: &Mount, around: &mut Around<'_>) -> Result<Moun
         propagation: options.propagation,
         recursive: options.recursive,
         readonly_later,
+        id_map,
+        label: around.place.label.filter(|_| fstype == "mqueue").map(cstring).transpose()?,
     })
 }
 
@@ -116,14 +124,20 @@ fn remount(options: &MountOptions) -> Result<MountAction> {
     })
 }
 
-fn bind(mount: &Mount, bundle: &Path, options: &MountOptions, target: &str) -> Result<MountAction> {
+fn bind(
+    mount: &Mount,
+    bundle: &Path,
+    options: &MountOptions,
+    target: &str,
+    id_mapped: bool,
+) -> Result<MountAction> {
     let source = bundle.join(mount.source().clone().unwrap_or_default());
     Ok(MountAction::Bind {
         source: cstring(source.as_os_str().as_encoded_bytes())?,
         recursive: options.flags & libc::MS_REC != 0,
         attributes: options.attributes(),
         covers_proc: target == "proc",
-        early: source.starts_with("/proc"),
+        early: id_mapped || source.starts_with("/proc"),
     })
 }
 
@@ -162,7 +176,14 @@ fn cgroup(options: &MountOptions, fstype: &str, around: &Around<'_>) -> Result<M
             container: if *own_cgroup { None } else { own(controllers)? },
         });
     }
-    Ok(MountAction::CgroupV1 { flags: options.flags, hierarchies: mounts, links })
+    let data = super::label::data("mode=755", "tmpfs", place.label);
+    Ok(MountAction::CgroupV1 {
+        flags: options.flags,
+        parameters: super::mounts::parameters("tmpfs", &data)?,
+        data: cstring(data)?,
+        hierarchies: mounts,
+        links,
+    })
 }
 
 /// The devices every container has (config-linux.md, "Default Devices"), as name, major and minor.

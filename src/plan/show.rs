@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Plan;
 use super::process::ProcessPlan;
 use crate::namespaces::{NamespacePlan, name};
-use crate::rootfs::tree::{MountAction, MountOp};
+use crate::rootfs::tree::{IdMap, MapNamespace, MountAction, MountOp};
 
 /// One thing that will be done.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -137,6 +137,9 @@ fn tree(whole: &Plan, list: &mut List) {
     for (index, op) in plan.mounts.iter().enumerate() {
         let (action, detail) = mount(op);
         list.add("init", action, format!("/{} {detail}", text(&op.target)), whole.mount_origin(index));
+        if let Some(id_map) = &op.id_map {
+            list.add("parent", "map ids of the mount", id_mapping(id_map), whole.mount_origin(index));
+        }
     }
     for node in &plan.devices {
         let (major, minor) = (rustix::fs::major(node.device), rustix::fs::minor(node.device));
@@ -167,12 +170,24 @@ fn tree(whole: &Plan, list: &mut List) {
     list.add("init", "change the root", how, "");
 }
 
+fn id_mapping(id_map: &IdMap) -> String {
+    let how = if id_map.recursive { "recursively " } else { "" };
+    match &id_map.namespace {
+        MapNamespace::Joined => format!("{how}as the user namespace that is joined"),
+        MapNamespace::Made { uid, gid } => {
+            let line = |map: &str| map.trim_end().replace('\n', ", ");
+            format!("{how}uids {} gids {}", line(uid), line(gid))
+        }
+    }
+}
+
 fn mount(op: &MountOp) -> (&'static str, String) {
     let flags = |flags: u64| format!("flags {flags:#x}");
     match &op.action {
-        MountAction::Fresh { fstype, source, flags: bits, data, .. } => {
+        MountAction::Fresh { fstype, source, flags: bits, data, copy_up, .. } => {
             let data = data.as_deref().map(|data| format!(" data {}", text(data))).unwrap_or_default();
-            ("mount", format!("{} from {} {}{data}", text(fstype), text(source), flags(*bits)))
+            let action = if *copy_up { "mount with what is there" } else { "mount" };
+            (action, format!("{} from {} {}{data}", text(fstype), text(source), flags(*bits)))
         }
         MountAction::Bind { source, recursive, attributes, .. } => {
             let how = if *recursive { "recursively " } else { "" };

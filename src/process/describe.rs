@@ -138,6 +138,8 @@ fn doing(plan: &Plan, position: Position, action: Action) -> String {
         Action::Owner => "change the owner".into(),
         Action::Open => "open".into(),
         Action::Write => "write".into(),
+        Action::CopyUp => "copy what the directory holds into the tmpfs".into(),
+        Action::Label => "set the label of linux.mountLabel".into(),
         _ => "check".into(),
     }
 }
@@ -196,6 +198,9 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
         (Step::Mount, Action::Attach, Errno::NOTDIR) => {
             Some("source and destination must both be directories or both be files")
         }
+        (_, Action::CopyUp, Errno::NOSPC) => Some("the tmpfs is too small for it: see size= and nr_inodes="),
+        (_, Action::CopyUp, Errno::LOOP) => Some("its directories are nested too deep"),
+        (_, Action::CopyUp, Errno::PERM) => Some("device nodes can't be made in a user namespace"),
         (Step::Join, _, Errno::INVAL) => Some("the path is not a namespace of this type"),
         (Step::Ids | Step::Groups, _, Errno::INVAL) => Some("the id is unmapped in the user namespace"),
         (Step::Rlimit, _, Errno::PERM) => Some("raising a hard limit takes CAP_SYS_RESOURCE"),

@@ -13,14 +13,13 @@ use super::id_maps;
 use super::init::Init;
 use super::own_binary;
 use super::pidfd_socket::PidfdSocket;
+use super::sources;
 use super::step::{Progress, Step};
 use crate::cgroups::Cgroup;
 use crate::container::{Container, Phase, Process, State, Status};
 use crate::error::{Context, Error, Kind, Result};
 use crate::namespaces::{Join, name, net_devices};
 use crate::plan::Plan;
-use crate::rootfs::mounts;
-use crate::rootfs::tree::MountAction;
 use crate::sys::clone::{self, Child};
 use crate::sys::credentials::permitted_capabilities;
 use crate::sys::exec::Room;
@@ -49,7 +48,7 @@ pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: 
         plan,
         progress: &progress,
         channel: child_end,
-        sources: early_sources(plan)?,
+        sources: sources::open(plan, &proc)?,
         joins: plan.namespaces.join.iter().map(open_namespace).collect::<Result<_>>()?,
         start: sockets.start.map(|listener| waiting_room(plan).map(|room| (listener, room))).transpose()?,
         states: inside::States::prepare(plan, &container.record)?,
@@ -73,33 +72,16 @@ pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: 
     }
 }
 
-fn open_namespace(join: &Join) -> Result<OwnedFd> {
+/// Opens the file of a namespace to join.
+///
+/// # Errors
+/// `linux.namespaces[N].path: open …`.
+pub(super) fn open_namespace(join: &Join) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, &join.path, flags, Mode::empty()).with_context(|| {
         let (kind, path) = (name(join.kind), join.path.to_string_lossy());
         format!("linux.namespaces[{}].path: open {kind} namespace {path}", join.index)
     })
-}
-
-/// Links of procfs lead into the runtime's mount namespace, where init is not any more (M48).
-fn early_sources(plan: &Plan) -> Result<Vec<(usize, OwnedFd)>> {
-    let mut sources = Vec::new();
-    for (index, op) in plan.rootfs.mounts.iter().enumerate() {
-        if let MountAction::Bind { source, recursive, early: true, .. } = &op.action {
-            let tree = mounts::clone_tree(source, *recursive).map_err(|fault| {
-                Error::system(
-                    format_args!("mounts[{index}].source: open {}", source.to_string_lossy()),
-                    fault.errno,
-                )
-            })?;
-            if plan.rootfs.propagation & libc::MS_SHARED == 0 {
-                // As it would be, had init opened it: mounts in the container must not reach the host (M25).
-                mounts::enslave(&tree).with_context(|| format!("mounts[{index}].source: set propagation"))?;
-            }
-            sources.push((index, tree));
-        }
-    }
-    Ok(sources)
 }
 
 /// Mapped here, before the container's own limits are in force.

@@ -10,6 +10,7 @@ pub mod notify;
 pub mod own_binary;
 pub mod pidfd_socket;
 pub mod program;
+pub mod sources;
 pub mod start;
 pub mod step;
 pub mod unix_socket;

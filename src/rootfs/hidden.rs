@@ -15,24 +15,26 @@ use crate::sys::mount::{Attributes, mount, set_attributes};
 
 /// What masks are made of: the host's null device, verified, and one empty directory for all.
 #[derive(Debug)]
-pub struct Masks {
+pub struct Masks<'a> {
     null: OwnedFd,
     empty: Option<OwnedFd>,
+    context: Option<&'a CStr>,
 }
 
-impl Masks {
-    /// Opens the host's /dev/null and checks that it is the null device (CVE-2025-31133).
+impl<'a> Masks<'a> {
+    /// Opens the host's /dev/null and checks that it is the null device (CVE-2025-31133). With `context` as mount
+    /// data of the directory.
     ///
     /// # Errors
     /// It is not; those of open(2).
-    pub fn new() -> Result<Self, Fault> {
+    pub fn new(context: Option<&'a CStr>) -> Result<Self, Fault> {
         let null = rustix::fs::openat(CWD, c"/dev/null", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
         let stat = rustix::fs::fstat(&null)?;
         let character = FileType::from_raw_mode(stat.st_mode).is_char_device();
         if !character || stat.st_rdev != rustix::fs::makedev(1, 3) {
             return Err(Fault { action: Action::NotNull, errno: Errno::NODEV });
         }
-        Ok(Self { null, empty: None })
+        Ok(Self { null, empty: None, context })
     }
 
     /// Covers `path`: a file with the null device, a directory with an empty read-only one. What is not there
@@ -69,12 +71,10 @@ impl Masks {
             let tree = open_tree(empty, c"", flags).during(Action::Source)?;
             return attach(tree.as_fd(), target.as_fd());
         }
-        let mounted = [c"nr_blocks=1,nr_inodes=1", c"nr_blocks=1,nr_inodes=2"].into_iter().any(|data| {
-            mount(Some(c"tmpfs"), on.as_c_str(), Some(c"tmpfs"), libc::MS_RDONLY, Some(data)).is_ok()
-        });
-        if !mounted {
-            mount(Some(c"tmpfs"), on.as_c_str(), Some(c"tmpfs"), libc::MS_RDONLY, None)
-                .during(Action::Mount)?;
+        let tmpfs = |data| mount(Some(c"tmpfs"), on.as_c_str(), Some(c"tmpfs"), libc::MS_RDONLY, data);
+        let small = [c"nr_blocks=1,nr_inodes=1", c"nr_blocks=1,nr_inodes=2"];
+        if self.context.is_some() || !small.into_iter().any(|data| tmpfs(Some(data)).is_ok()) {
+            tmpfs(self.context).during(Action::Mount)?;
         }
         self.empty = Some(open_inside(root, path, false, OFlags::PATH).during(Action::Target)?);
         Ok(())

@@ -1,9 +1,14 @@
 //! The container's file tree: mounts, device nodes, hidden paths, and the change of root.
 
 pub mod configured;
+pub mod copy_up;
 pub mod devices;
+pub mod fresh;
 pub mod handle;
 pub mod hidden;
+pub mod idmap;
+pub mod idmap_option;
+pub mod label;
 pub mod locked;
 pub mod mounts;
 pub mod options;

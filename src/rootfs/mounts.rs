@@ -9,7 +9,7 @@ use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::handle::FdPath;
 use super::paths::{Missing, open_inside, open_or_make};
-use super::tree::{CgroupMount, MountAction, MountOp};
+use super::tree::{CgroupMount, MountAction, MountOp, Parameter};
 use super::{configured, locked};
 use crate::fault::{Action, During, Fault};
 use crate::sys::mount::{Attributes, mount, set_attributes};
@@ -39,6 +39,9 @@ pub fn carry_out(
             bind(root, op, tree, *attributes)?;
             return Ok(None);
         }
+        MountAction::Fresh { copy_up, .. } if *copy_up || tree.is_some() => {
+            return super::fresh::carry_out(root, op, tree);
+        }
         MountAction::Fresh { .. } => return fresh(root, op),
         MountAction::Remount { flags, cleared, data } => {
             let there = open_inside(root, target, false, OFlags::PATH).during(Action::Target)?;
@@ -49,8 +52,8 @@ pub fn carry_out(
             locked::change(there.as_fd(), *attributes, *recursive)?;
         }
         MountAction::CgroupV2 { .. } => cgroup_v2(root, op)?,
-        MountAction::CgroupV1 { flags, hierarchies, links } => {
-            let base = cgroup_base(root, target, *flags)?;
+        MountAction::CgroupV1 { flags, data, parameters, hierarchies, links } => {
+            let base = cgroup_base(root, target, *flags, data, parameters)?;
             // Our own fresh tmpfs: names in it can be trusted, and as the working directory it saves a handle each.
             rustix::process::fchdir(&base).during(Action::Target)?;
             for hierarchy in hierarchies {
@@ -70,7 +73,8 @@ pub fn carry_out(
 
 /// A new file system.
 fn fresh(root: BorrowedFd<'_>, op: &MountOp) -> Result<Option<OwnedFd>, Fault> {
-    let MountAction::Fresh { fstype, source, flags, data, plain_target, fallback, parameters } = &op.action
+    let MountAction::Fresh { fstype, source, flags, data, plain_target, fallback, parameters, .. } =
+        &op.action
     else {
         return Ok(None);
     };
@@ -108,9 +112,12 @@ fn restricted_clone(path: &CStr, flags: u64) -> Result<OwnedFd, Fault> {
 }
 
 /// Puts a detached mount into its place with all that its options ask for.
-fn finish(op: &MountOp, mounted: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Fault> {
+pub(super) fn finish(op: &MountOp, mounted: BorrowedFd<'_>, target: BorrowedFd<'_>) -> Result<(), Fault> {
     if op.recursive != Attributes::default() {
         locked::change(mounted, op.recursive, true)?;
+    }
+    if let Some(label) = &op.label {
+        super::label::set(mounted, label).during(Action::Label)?;
     }
     attach(mounted, target)?;
     for flags in &op.propagation {
@@ -186,10 +193,13 @@ fn propagate(mount: BorrowedFd<'_>, flags: u64) -> Result<(), Fault> {
 
 /// What follows the mount itself: recursive attributes and propagation.
 fn after(root: BorrowedFd<'_>, op: &MountOp) -> Result<(), Fault> {
-    if op.propagation.is_empty() && op.recursive == Attributes::default() {
+    if op.propagation.is_empty() && op.recursive == Attributes::default() && op.label.is_none() {
         return Ok(());
     }
     let mounted = open_inside(root, &op.target, false, OFlags::PATH).during(Action::Target)?;
+    if let Some(label) = &op.label {
+        super::label::set(mounted.as_fd(), label).during(Action::Label)?;
+    }
     if op.recursive != Attributes::default() {
         locked::change(mounted.as_fd(), op.recursive, true)?;
     }
@@ -205,7 +215,7 @@ fn directory(root: BorrowedFd<'_>, target: &CStr) -> Result<OwnedFd, Fault> {
 }
 
 /// As [`directory`]; also whether it was there before, since only then its mode is somebody's wish (M32).
-fn found_or_made(root: BorrowedFd<'_>, target: &CStr) -> Result<(OwnedFd, bool), Fault> {
+pub(super) fn found_or_made(root: BorrowedFd<'_>, target: &CStr) -> Result<(OwnedFd, bool), Fault> {
     match open_inside(root, target, false, OFlags::PATH) {
         Err(Errno::NOENT) => Ok((directory(root, target)?, false)),
         other => Ok((not_in_proc(target, other.during(Action::Target)?)?, true)),
@@ -299,16 +309,22 @@ fn cgroup_v2(root: BorrowedFd<'_>, op: &MountOp) -> Result<(), Fault> {
 }
 
 /// The writable tmpfs that holds a directory for each hierarchy.
-fn cgroup_base(root: BorrowedFd<'_>, target: &CStr, flags: u64) -> Result<OwnedFd, Fault> {
+fn cgroup_base(
+    root: BorrowedFd<'_>,
+    target: &CStr,
+    flags: u64,
+    data: &CStr,
+    parameters: &[Parameter],
+) -> Result<OwnedFd, Fault> {
     let directory = open_or_make(root, target, Missing::Directory).during(Action::Target)?;
     let flags = flags & !libc::MS_RDONLY;
     // In sysfs nobody can exchange the directory, so that it may be looked up once more.
     if file_system(directory.as_fd())? == SYSFS_MAGIC {
-        mount_on(&directory, Some(c"tmpfs"), Some(c"tmpfs"), flags, Some(c"mode=755"))?;
+        mount_on(&directory, Some(c"tmpfs"), Some(c"tmpfs"), flags, Some(data))?;
         return open_inside(root, target, false, OFlags::PATH | OFlags::DIRECTORY).during(Action::Target);
     }
     let directory = not_in_proc(target, directory)?;
-    let base = configured::make(c"tmpfs", c"tmpfs", flags, &[], Some(c"755"))?;
+    let base = configured::make(c"tmpfs", c"tmpfs", flags, parameters, None)?;
     attach(base.as_fd(), directory.as_fd())?;
     Ok(base)
 }

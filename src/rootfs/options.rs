@@ -19,6 +19,8 @@ pub struct MountOptions {
     pub copy_up: bool,
     /// `idmap` (Some(false)) or `ridmap` (Some(true)).
     pub id_map: Option<bool>,
+    /// What stands after `idmap=` (crun; features.md X11).
+    pub id_map_text: Option<String>,
     /// What is not an option of ours, for the file system; comma-joined.
     pub data: String,
 }
@@ -129,6 +131,7 @@ pub fn parse<'a>(options: impl IntoIterator<Item = &'a str>) -> MountOptions {
     for option in options {
         match OPTIONS.binary_search_by_key(&option, |(name, _)| name) {
             Ok(index) => result.apply(OPTIONS[index].0, OPTIONS[index].1),
+            Err(_) if result.takes_id_map(option) => {}
             Err(_) => {
                 if !result.data.is_empty() {
                     result.data.push(',');
@@ -158,6 +161,18 @@ impl MountOptions {
             Effect::IdMap { recursive } => self.id_map = Some(recursive),
             Effect::Nothing => {}
         }
+    }
+
+    /// `idmap=…`, `ridmap=…`: a mapping in the option itself.
+    fn takes_id_map(&mut self, option: &str) -> bool {
+        let given = [("idmap=", false), ("ridmap=", true)]
+            .into_iter()
+            .find_map(|(name, recursive)| option.strip_prefix(name).map(|text| (text, recursive)));
+        if let Some((text, recursive)) = given {
+            self.id_map = Some(recursive);
+            self.id_map_text = Some(text.to_string());
+        }
+        given.is_some()
     }
 
     /// mount_setattr(2): the access time mode is a field of its own, which must be cleared to be changed.
@@ -279,6 +294,15 @@ mod tests {
         assert_eq!(parse(["dirsync"]).flags, libc::MS_DIRSYNC);
         assert_eq!(parse(["remount"]).flags, libc::MS_REMOUNT);
         assert_eq!(parse(["rbind"]).flags, libc::MS_BIND | libc::MS_REC);
+    }
+
+    /// [M33] [M34] [X11]
+    #[test]
+    fn id_maps_are_no_data() {
+        assert_eq!(parse(["idmap"]).id_map, Some(false));
+        let options = parse(["ridmap=uids=0-1-2;gids=0-1-2", "size=1"]);
+        assert_eq!((options.id_map, options.data.as_str()), (Some(true), "size=1"));
+        assert_eq!(options.id_map_text.as_deref(), Some("uids=0-1-2;gids=0-1-2"));
     }
 
     /// [M25]

@@ -29,6 +29,8 @@ pub struct RootfsPlan {
     pub masked: Vec<HiddenPath>,
     /// Relative paths to make read-only.
     pub readonly_paths: Vec<HiddenPath>,
+    /// `context="LABEL"`, mount data of what covers masked directories.
+    pub context: Option<CString>,
 }
 
 /// One entry of `mounts`.
@@ -44,6 +46,33 @@ pub struct MountOp {
     pub recursive: Attributes,
     /// Make it read-only only when everything inside has been made (tmpfs with `ro`, M15).
     pub readonly_later: bool,
+    /// Its ids are mapped: the parent makes it, detached, and init attaches it.
+    pub id_map: Option<IdMap>,
+    /// SELinux label of its root directory, where the type takes no `context=` (mqueue).
+    pub label: Option<CString>,
+}
+
+/// The mapping of an id-mapped mount (mount_setattr(2), "ID-mapped mounts").
+#[derive(Debug, PartialEq, Eq)]
+pub struct IdMap {
+    /// `ridmap`: for the mounts below as well.
+    pub recursive: bool,
+    /// The user namespace that holds it.
+    pub namespace: MapNamespace,
+}
+
+/// A user namespace whose maps are those of a mount.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MapNamespace {
+    /// The one that the container joins.
+    Joined,
+    /// Made for this, with these lines `ON_DISK SHOWN SIZE` (user_namespaces(7)).
+    Made {
+        /// `uid_map`.
+        uid: String,
+        /// `gid_map`.
+        gid: String,
+    },
 }
 
 /// How a mount is made.
@@ -66,6 +95,8 @@ pub enum MountAction {
         /// The same data one by one, where it must go by fsconfig(2): there is more than mount(2) takes (M49), or
         /// the mount's handle is needed afterwards.
         parameters: Option<Vec<Parameter>>,
+        /// Copy what the directory holds into it (tmpfs only).
+        copy_up: bool,
     },
     /// A clone of a tree that exists.
     Bind {
@@ -78,13 +109,17 @@ pub enum MountAction {
         /// The source must be a procfs, since it covers /proc.
         covers_proc: bool,
         /// The source is behind a link of procfs that leads into the runtime's own mount namespace
-        /// (`/proc/PID/fd/N`): the parent opens it.
+        /// (`/proc/PID/fd/N`), or is to be id-mapped: the parent opens it.
         early: bool,
     },
     /// Every cgroup v1 hierarchy below a tmpfs.
     CgroupV1 {
         /// `MS_*` of each mount.
         flags: u64,
+        /// Data of the tmpfs.
+        data: CString,
+        /// The same for fsconfig(2).
+        parameters: Vec<Parameter>,
         /// One for each hierarchy.
         hierarchies: Vec<CgroupMount>,
         /// Links such as `cpu` → `cpu,cpuacct`.

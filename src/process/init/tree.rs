@@ -73,7 +73,7 @@ impl Init<'_> {
         }
         self.progress.enter(Step::Masked);
         if !plan.masked.is_empty() {
-            let mut masks = hidden::Masks::new()?;
+            let mut masks = hidden::Masks::new(plan.context.as_deref())?;
             for path in &plan.masked {
                 self.progress.at(Step::Masked, path.index);
                 masks.cover(root, &path.path)?;

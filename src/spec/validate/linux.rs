@@ -15,6 +15,7 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
     devices(linux, faults);
     super::net_devices::check(spec, linux, faults);
     super::resctrl::check(linux, faults);
+    mount_label(linux, faults);
     not_built(linux, faults);
 }
 
@@ -208,6 +209,13 @@ fn devices(linux: &Linux, faults: &mut Faults) {
     }
 }
 
+/// A label is put in quotes, as mount data.
+fn mount_label(linux: &Linux, faults: &mut Faults) {
+    if linux.mount_label().as_ref().is_some_and(|label| label.contains(['"', '\0'])) {
+        faults.add("linux.mountLabel", "must not hold a quotation mark or a NUL byte");
+    }
+}
+
 /// Properties that this version does not carry out are refused rather than ignored.
 fn not_built(linux: &Linux, faults: &mut Faults) {
     let absent = "is not carried out by this version of davit; remove it";
@@ -216,9 +224,6 @@ fn not_built(linux: &Linux, faults: &mut Faults) {
     }
     if linux.personality().is_some() {
         faults.add("linux.personality", absent);
-    }
-    if linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()) {
-        faults.add("linux.mountLabel", absent);
     }
 }
 
@@ -295,6 +300,13 @@ mod tests {
         assert_eq!(sysctl_path("net.ipv4.ip_forward"), "net/ipv4/ip_forward");
         assert_eq!(sysctl_path("net/ipv4/conf/eth0.1/forwarding"), "net/ipv4/conf/eth0.1/forwarding");
         assert_eq!(sysctl_path("net.ipv4.conf.eth0/1.forwarding"), "net/ipv4/conf/eth0.1/forwarding");
+    }
+
+    /// [M44]
+    #[test]
+    fn labels_have_no_quotes() {
+        one_fault(linux(json!({"mountLabel": "u:r:t:s0\",size=1"})), "linux.mountLabel: must not hold");
+        assert!(faults_with(linux(json!({"mountLabel": "u:r:t:s0:c1,c2"}))).is_empty());
     }
 
     /// [D1]

@@ -10,6 +10,7 @@ mod resctrl;
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use crate::error::{Error, Kind, Result};
+use crate::rootfs::idmap_option::Mappings;
 
 pub(crate) use linux::sysctl_path;
 pub(crate) use mounts::forbidden_target;
@@ -75,6 +76,16 @@ pub(crate) fn namespaces(spec: &Spec) -> &[LinuxNamespace] {
 /// Whether the container gets, or joins, a namespace of this type.
 pub(crate) fn has_namespace(spec: &Spec, kind: LinuxNamespaceType) -> bool {
     namespaces(spec).iter().any(|namespace| namespace.typ() == kind)
+}
+
+/// The mappings of users and of groups of the container's user namespace.
+pub(crate) fn id_mappings(spec: &Spec) -> [Mappings; 2] {
+    let linux = spec.linux().as_ref();
+    let lists = linux.map(|linux| [linux.uid_mappings().as_deref(), linux.gid_mappings().as_deref()]);
+    lists.unwrap_or_default().map(|list| {
+        let list = list.unwrap_or_default().iter();
+        list.map(|mapping| (mapping.container_id(), mapping.host_id(), mapping.size())).collect()
+    })
 }
 
 #[cfg(test)]

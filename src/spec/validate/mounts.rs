@@ -4,6 +4,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Mount, Spec};
 
 use super::process::no_nul;
 use super::{Faults, has_namespace};
+use crate::rootfs::idmap_option;
 use crate::rootfs::options;
 use crate::rootfs::paths::normalize;
 
@@ -33,7 +34,8 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
         let path = format!("mounts[{index}]");
         destination(mount, &path, faults);
         kind(mount, &path, faults);
-        not_built(mount, &path, faults);
+        id_map(spec, mount, &path, faults);
+        copy_up(mount, &path, faults);
     }
 }
 
@@ -104,14 +106,51 @@ fn kind(mount: &Mount, path: &str, faults: &mut Faults) {
     }
 }
 
-/// Properties that this version does not carry out are refused rather than ignored.
-fn not_built(mount: &Mount, path: &str, faults: &mut Faults) {
+/// config.md: both mappings or none; without them the container's user namespace has one, or it is an error.
+fn id_map(spec: &Spec, mount: &Mount, path: &str, faults: &mut Faults) {
     let options = parse(mount);
-    if options.id_map.is_some() || mount.uid_mappings().is_some() || mount.gid_mappings().is_some() {
-        faults.add(path, "id-mapped mounts are not carried out by this version of davit");
+    let maps = [("uidMappings", mount.uid_mappings()), ("gidMappings", mount.gid_mappings())];
+    let [uids, gids] = maps.map(|(_, list)| !list.as_deref().unwrap_or_default().is_empty());
+    if options.id_map.is_none() && !uids && !gids {
+        return;
     }
-    if options.copy_up {
-        faults.add(format!("{path}.options"), "tmpcopyup is not carried out by this version of davit");
+    if let Some(text) = &options.id_map_text {
+        let option = format!("{path}.options");
+        if uids || gids {
+            faults.add(option, "a mapping in the option idmap= and uidMappings exclude each other");
+        } else if let Err(text) = idmap_option::maps(text, &super::id_mappings(spec)) {
+            faults.add(option, format!("the mapping in the option idmap=: {text}"));
+        }
+    } else if uids != gids {
+        let missing = if uids { "gidMappings" } else { "uidMappings" };
+        let text = "id-mapped mounts must have both uid and gid mappings specified";
+        faults.add(format!("{path}.{missing}"), text);
+    } else if !uids && !has_namespace(spec, LinuxNamespaceType::User) {
+        let text =
+            "an id-mapped mount needs uidMappings and gidMappings, or a user namespace of the container";
+        faults.add(format!("{path}.uidMappings"), text);
+    }
+    for (name, list) in maps {
+        let list = list.as_deref().unwrap_or_default();
+        if list.len() > 340 {
+            faults.add(format!("{path}.{name}"), format!("{} lines, the kernel takes 340", list.len()));
+        }
+        for (index, _) in list.iter().enumerate().filter(|(_, mapping)| mapping.size() == 0) {
+            faults.add(format!("{path}.{name}[{index}].size"), "must not be 0");
+        }
+    }
+    if !options.is_bind() && options.flags & libc::MS_REMOUNT != 0 {
+        faults.add(format!("{path}.options"), "a remount can't map ids");
+    } else if matches!(mount.typ().as_deref(), Some("cgroup" | "cgroup2")) && !options.is_bind() {
+        faults.add(path, "a cgroup mount can't be id-mapped");
+    }
+}
+
+fn copy_up(mount: &Mount, path: &str, faults: &mut Faults) {
+    let options = parse(mount);
+    let new = !options.is_bind() && options.flags & libc::MS_REMOUNT == 0;
+    if options.copy_up && !(new && mount.typ().as_deref() == Some("tmpfs")) {
+        faults.add(format!("{path}.options"), "tmpcopyup is for new mounts of type tmpfs only");
     }
 }
 
@@ -164,5 +203,65 @@ mod tests {
             assert!(faults_with(remount("/proc")).is_empty(), "{options:?}");
             one_fault(remount("/proc/sys"), "inside /proc");
         }
+    }
+
+    /// [M33] [M35]
+    #[test]
+    fn id_mappings() {
+        let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+        let bind = |more: serde_json::Value| {
+            let mut mount = json!({"destination": "/a", "source": "/b", "options": ["bind"]});
+            mount.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            with(mount)
+        };
+        one_fault(
+            bind(json!({"uidMappings": map})),
+            "mounts[0].gidMappings: id-mapped mounts must have both",
+        );
+        one_fault(
+            bind(json!({"gidMappings": map})),
+            "mounts[0].uidMappings: id-mapped mounts must have both",
+        );
+        one_fault(
+            bind(json!({"options": ["bind", "ridmap"]})),
+            "mounts[0].uidMappings: an id-mapped mount needs",
+        );
+        let empty = json!([{"containerID": 0, "hostID": 1000, "size": 0}]);
+        one_fault(bind(json!({"uidMappings": map, "gidMappings": empty})), "mounts[0].gidMappings[0].size");
+        assert!(faults_with(bind(json!({"uidMappings": map, "gidMappings": map}))).is_empty());
+        let user = json!({"mounts": [{"destination": "/a", "source": "/b", "options": ["bind", "idmap"]}],
+            "linux": {"namespaces": [{"type": "mount"}, {"type": "user"}], "uidMappings": map, "gidMappings": map}});
+        assert!(faults_with(user).is_empty());
+        one_fault(
+            bind(json!({"options": ["bind", "idmap=uids=0-1-2"]})),
+            "mounts[0].options: the mapping in the option",
+        );
+        let both = json!({"options": ["bind", "idmap=uids=0-1-2;gids=0-1-2"], "uidMappings": map, "gidMappings": map});
+        one_fault(bind(both), "exclude each other");
+        assert!(faults_with(bind(json!({"options": ["bind", "idmap=uids=0-1-2;gids=0-1-2"]}))).is_empty());
+        one_fault(
+            bind(json!({"options": ["bind", "idmap=uids=@0-1-2;gids=0-1-2"]})),
+            "is not in one mapping",
+        );
+        let mut remount = json!({"destination": "/a", "options": ["remount", "idmap"]});
+        remount["uidMappings"] = map.clone();
+        remount["gidMappings"] = map.clone();
+        one_fault(with(remount.clone()), "a remount can't map ids");
+        remount["type"] = "cgroup".into();
+        remount["options"] = json!([]);
+        one_fault(with(remount), "a cgroup mount can't be id-mapped");
+    }
+
+    /// [M31]
+    #[test]
+    fn copy_up_is_for_a_tmpfs() {
+        let mount = |kind: &str, options: &[&str]| {
+            with(json!({"destination": "/a", "type": kind, "source": "x", "options": options}))
+        };
+        assert!(faults_with(mount("tmpfs", &["tmpcopyup"])).is_empty());
+        for options in [&["tmpcopyup", "bind"][..], &["tmpcopyup", "remount"]] {
+            one_fault(mount("tmpfs", options), "mounts[0].options: tmpcopyup is for");
+        }
+        one_fault(mount("mqueue", &["tmpcopyup"]), "tmpcopyup is for");
     }
 }
