@@ -9,6 +9,7 @@ pub mod process;
 pub mod resctrl;
 mod resources;
 pub mod rootfs;
+pub mod scheduling;
 pub mod show;
 
 use std::ffi::CString;
@@ -63,6 +64,8 @@ pub struct Plan {
     pub rootfs: RootfsPlan,
     /// What is executed, and as whom.
     pub process: ProcessPlan,
+    /// How the program is scheduled, where its memory comes from.
+    pub scheduling: scheduling::Scheduling,
     /// Directories, limits, device rules.
     pub cgroup: CgroupPlan,
     /// The compiled filter.
@@ -137,7 +140,8 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     }
     let place = rootfs::Place { bundle: request.bundle, no_pivot: request.no_pivot, host, cgroup: &cgroup };
     let mut rootfs = rootfs::plan(spec, &place)?;
-    let mut process = process::plan(process, keyring, &mut warnings)?;
+    let scheduling = scheduling::plan(process, linux, &mut warnings)?;
+    let mut process = process::plan(process, keyring)?;
     if let Some(directory) = &request.notify {
         let mount = activation::notify_mount(directory)?;
         rootfs.mounts.push(rootfs::mount_op(&mount, &place, false)?);
@@ -152,6 +156,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         bundle: request.bundle.to_path_buf(),
         rootfs,
         process,
+        scheduling,
         namespaces,
         cgroup,
         seccomp: filter,

@@ -211,12 +211,6 @@ fn devices(linux: &Linux, faults: &mut Faults) {
 /// Properties that this version does not carry out are refused rather than ignored.
 fn not_built(linux: &Linux, faults: &mut Faults) {
     let absent = "is not carried out by this version of davit; remove it";
-    if linux.memory_policy().is_some() {
-        faults.add("linux.memoryPolicy", absent);
-    }
-    if linux.personality().is_some() {
-        faults.add("linux.personality", absent);
-    }
     if linux.mount_label().as_ref().is_some_and(|label| !label.is_empty()) {
         faults.add("linux.mountLabel", absent);
     }
