@@ -21,7 +21,7 @@ fn refused(t: &Test, texts: &[&str]) {
 
 /// As [`refused`], of a plain configuration after this change.
 #[track_caller]
-fn refuses(change: impl FnOnce(&mut Config) -> &mut Config, texts: &[&str]) {
+pub fn refuses(change: impl FnOnce(&mut Config) -> &mut Config, texts: &[&str]) {
     let mut t = Test::new();
     change(&mut t.config);
     refused(&t, texts);
@@ -471,7 +471,7 @@ fn cgroup_not_writable() {
 fn bad_rlimits() {
     refuses(
         |c| c.push("process.rlimits", json!({ "type": "RLIMIT_BOGUS", "hard": 1, "soft": 1 })),
-        &["RLIMIT_BOGUS"],
+        &["wrong rlimit value: RLIMIT_BOGUS"],
     );
     only_davit!(); // runc takes the last of two
     refuses(

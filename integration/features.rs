@@ -131,3 +131,15 @@ fn annotations() {
         assert!(value.as_str().is_some_and(|value| !value.contains('\n')), "{key}: {value}");
     }
 }
+
+/// [J11] the memory policies: all of the specification's.
+#[test]
+fn memory_policies() {
+    let f = features!();
+    let policy = &f["linux"]["memoryPolicy"];
+    let modes =
+        ["BIND", "DEFAULT", "INTERLEAVE", "LOCAL", "PREFERRED", "PREFERRED_MANY", "WEIGHTED_INTERLEAVE"];
+    assert_eq!(words(&policy["modes"]), modes.map(|mode| format!("MPOL_{mode}")));
+    let flags = ["NUMA_BALANCING", "RELATIVE_NODES", "STATIC_NODES"];
+    assert_eq!(words(&policy["flags"]), flags.map(|flag| format!("MPOL_F_{flag}")));
+}

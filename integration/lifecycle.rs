@@ -356,7 +356,7 @@ fn affinity_is_reset() {
     assert_eq!(host::field(&output.ok(), "Cpus_allowed_list"), all);
 }
 
-/// [E17] every 1.x version is accepted, and an unknown property ignored.
+/// [E17] [P22] every 1.x version is accepted, and an unknown property ignored.
 #[test]
 fn versions_and_unknown_properties() {
     for version in ["1.0.0", "1.0.2-dev", "1.3.0", "1.99.0"] {

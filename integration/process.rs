@@ -445,37 +445,3 @@ fn signals_are_reset() {
         assert_eq!(set & !own, 0, "{name}: {set:x}");
     }
 }
-
-/// [L1] personality of a 32-bit container.
-#[test]
-fn personality() {
-    only_davit!(); // runc from 1.2 on
-    let mut t = Test::new();
-    t.config.set("linux.personality", json!({ "domain": "LINUX32" }));
-    t.config.set("process.noNewPrivileges", false);
-    let output = t.bundle_cmd("run", &[]);
-    t.sh("uname -m");
-    t.write();
-    let output = output.output();
-    // Honoured, or refused in words: never ignored.
-    if output.code == 0 {
-        assert_eq!(output.ok(), "i686");
-    } else {
-        output.fails(1, "linux.personality");
-    }
-}
-
-/// [P19] [P20] scheduler and I/O priority are honoured, or refused in words: never ignored.
-#[test]
-fn scheduling() {
-    only_davit!();
-    let mut t = Test::new();
-    t.config.set("process.scheduler", json!({ "policy": "SCHED_BATCH", "nice": 5 }));
-    t.sh("cut -d' ' -f19,41 /proc/self/stat");
-    let output = t.run();
-    match output.code {
-        0 => assert_eq!(output.ok(), "5 3"),
-        _ => drop(output.fails(1, "process.scheduler")),
-    }
-    t.assert_clean();
-}

@@ -289,3 +289,11 @@ fn fails_closed() {
         t.assert_clean();
     }
 }
+
+/// An object without a default action and without rules is no filter, as with runc.
+#[test]
+fn empty_object_is_no_filter() {
+    let mut t = Test::new();
+    t.config.set("linux.seccomp", json!({}));
+    assert_eq!(host::field(&t.out("cat /proc/self/status"), "Seccomp"), "0");
+}

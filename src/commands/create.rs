@@ -16,9 +16,10 @@ use crate::plan::{self, Plan, Request, show};
 use crate::process::launch::Sockets;
 use crate::process::notify::{self, Manager, Notify};
 use crate::process::pidfd_socket::PidfdSocket;
-use crate::process::{hooks, launch, own_binary, sources, start};
+use crate::process::{hooks, labels, launch, own_binary, sources, start};
 use crate::resctrl::{self, Group};
 use crate::sys::clone::Child;
+use crate::sys::credentials::permitted_capabilities;
 use crate::sys::fd;
 
 /// A container that was brought to life, with its init.
@@ -72,7 +73,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
         ..request(global, args, &bundle)
     };
     check_passed(plan::passed_on(&request)?, request.listen.count)?;
-    let plan = plan::plan(&loaded.spec, &request, &host)?;
+    let mut plan = plan::plan(&loaded.spec, &request, &host)?;
     if finish == Finish::Wait || plan.shows_runtime() {
         own_binary::run_from_clone()?;
     }
@@ -80,6 +81,8 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     check_joined(&plan)?;
     check_net_devices(&plan)?;
     sources::refuse_rootless(&plan)?;
+    labels::settle(&mut plan.process)?;
+    grant(&mut plan)?;
     if log.is_debug() {
         for step in show::steps(&plan) {
             log.debug(format_args!("plan: {}: {} {} [{}]", step.by, step.action, step.detail, step.path));
@@ -197,6 +200,17 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
         no_cgroup: global.cgroup_manager == CgroupManager::Disabled,
         selinux: crate::rootfs::label::enabled,
     }
+}
+
+/// Of the capabilities asked for, those that the runtime has to give (P11).
+fn grant(plan: &mut Plan) -> Result<()> {
+    let available = if plan.namespaces.in_user_namespace() {
+        plan::process::ALL_CAPABILITIES
+    } else {
+        permitted_capabilities().context("read the own capabilities")?
+    };
+    plan.process.grant(available, &mut plan.warnings);
+    Ok(())
 }
 
 /// P1: a directory, not a symlink. Here, since the plan itself touches no file.

@@ -23,8 +23,17 @@ mod built {
     pub const IDMAP: bool = true;
     pub const NET_DEVICES: bool = true;
     pub const CHECKPOINT: &str = "false";
-    pub const MEMORY_POLICY_MODES: &[&str] = &[];
-    pub const MEMORY_POLICY_FLAGS: &[&str] = &[];
+    pub const MEMORY_POLICY_MODES: &[&str] = &[
+        "MPOL_BIND",
+        "MPOL_DEFAULT",
+        "MPOL_INTERLEAVE",
+        "MPOL_LOCAL",
+        "MPOL_PREFERRED",
+        "MPOL_PREFERRED_MANY",
+        "MPOL_WEIGHTED_INTERLEAVE",
+    ];
+    pub const MEMORY_POLICY_FLAGS: &[&str] =
+        &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
     /// No annotation changes what this build does.
     pub const UNSAFE_ANNOTATIONS: &[&str] = &[];
     pub const SECCOMP_ACTIONS: &[&str] = &[

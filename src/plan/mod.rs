@@ -12,6 +12,7 @@ pub mod process;
 pub mod resctrl;
 mod resources;
 pub mod rootfs;
+pub mod scheduling;
 pub mod show;
 
 use std::ffi::CString;
@@ -68,6 +69,8 @@ pub struct Plan {
     pub rootfs: RootfsPlan,
     /// What is executed, and as whom.
     pub process: ProcessPlan,
+    /// How the program is scheduled, where its memory comes from.
+    pub scheduling: scheduling::Scheduling,
     /// Directories, limits, device rules.
     pub cgroup: CgroupPlan,
     /// The compiled filter.
@@ -149,7 +152,8 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         extra: request.notify.as_deref().map(activation::notify_mount).transpose()?,
         label: label::of_mounts(linux, request.selinux, &mut warnings),
     };
-    let mut process = process::plan(process, keyring, &mut warnings)?;
+    let scheduling = scheduling::plan(process, linux, &mut warnings)?;
+    let mut process = process::plan(process, keyring)?;
     if request.notify.is_some() {
         process.set_variables(vec![activation::notify_variable()?]);
     }
@@ -162,6 +166,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         bundle: request.bundle.to_path_buf(),
         rootfs: rootfs::plan(spec, &place, &mut warnings)?,
         process,
+        scheduling,
         namespaces,
         cgroup,
         seccomp: filter,

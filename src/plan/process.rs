@@ -11,6 +11,9 @@ use crate::identity::{CapabilitySets, Rlimit};
 use crate::rootfs::paths::normalize;
 use crate::sys::exec::CStringArray;
 
+/// What the maker of a user namespace has in it: every capability up to CAP_CHECKPOINT_RESTORE, 40.
+pub const ALL_CAPABILITIES: u64 = u64::MAX >> 23;
+
 /// The process to start, with everything that is set before execve.
 #[derive(Debug)]
 pub struct ProcessPlan {
@@ -40,6 +43,8 @@ pub struct ProcessPlan {
     pub umask: u32,
     /// Capability sets, as bit masks.
     pub capabilities: CapabilitySets,
+    /// The capabilities that init itself holds before it drops them.
+    pub available: u64,
     /// Resource limits.
     pub rlimits: Vec<Rlimit>,
     /// Text for `/proc/self/oom_score_adj`.
@@ -58,7 +63,7 @@ pub struct ProcessPlan {
 ///
 /// # Errors
 /// A string with a NUL byte; an unknown capability number.
-pub fn plan(process: &Process, keyring: Option<CString>, warnings: &mut Vec<String>) -> Result<ProcessPlan> {
+pub fn plan(process: &Process, keyring: Option<CString>) -> Result<ProcessPlan> {
     let env = environment(process.env().as_deref().unwrap_or_default());
     let args = process.args().as_deref().unwrap_or_default();
     let program = args.first().map(String::as_str).unwrap_or_default();
@@ -66,6 +71,7 @@ pub fn plan(process: &Process, keyring: Option<CString>, warnings: &mut Vec<Stri
     let candidates = candidates(program, &env)?;
     let kept = env.into_iter().filter(|entry| *entry != "HOME=");
     let user = process.user();
+    let profile = process.apparmor_profile().as_deref();
     Ok(ProcessPlan {
         candidates,
         bare: !program.contains('/'),
@@ -79,11 +85,12 @@ pub fn plan(process: &Process, keyring: Option<CString>, warnings: &mut Vec<Stri
         gid: user.gid(),
         groups: user.additional_gids().clone().unwrap_or_default(),
         umask: user.umask().unwrap_or(0o022),
-        capabilities: capabilities(process.capabilities().as_ref(), warnings)?,
+        capabilities: capabilities(process.capabilities().as_ref())?,
+        available: ALL_CAPABILITIES,
         rlimits: rlimits(process),
         oom_score_adj: process.oom_score_adj().map(|score| score.to_string()),
         no_new_privileges: process.no_new_privileges() == Some(true),
-        apparmor: process.apparmor_profile().clone().filter(|profile| !profile.is_empty()),
+        apparmor: profile.filter(|name| !name.is_empty()).map(|name| format!("exec {name}")),
         selinux: process.selinux_label().clone().filter(|label| !label.is_empty()),
         keyring,
     })
@@ -166,21 +173,49 @@ fn resource(kind: PosixRlimitType) -> Resource {
     }
 }
 
-fn capabilities(given: Option<&LinuxCapabilities>, warnings: &mut Vec<String>) -> Result<CapabilitySets> {
+fn capabilities(given: Option<&LinuxCapabilities>) -> Result<CapabilitySets> {
     let Some(given) = given else { return Ok(CapabilitySets::default()) };
-    let sets = CapabilitySets {
+    Ok(CapabilitySets {
         bounding: mask(given.bounding().as_ref())?,
         effective: mask(given.effective().as_ref())?,
         permitted: mask(given.permitted().as_ref())?,
         inheritable: mask(given.inheritable().as_ref())?,
         ambient: mask(given.ambient().as_ref())?,
-    };
-    let beyond = sets.ambient & !(sets.inheritable & sets.permitted);
-    for number in (0..64).filter(|number| beyond >> number & 1 == 1) {
-        let name = capability_name(number);
-        warnings.push(format!("can't raise ambient capability {name}: it is not permitted and inheritable"));
+    })
+}
+
+impl ProcessPlan {
+    /// Takes from the sets what capset(2) would refuse; `available` is what init holds. config.md: what cannot be
+    /// granted MUST be warned of and SHOULD NOT be an error.
+    pub fn grant(&mut self, available: u64, warnings: &mut Vec<String>) {
+        self.available = available;
+        let mut keep = |name: &str, set: &mut u64, within: u64, why: &str| {
+            let beyond = names(*set & !within);
+            if !beyond.is_empty() {
+                warnings.push(format!("process.capabilities.{name}: can't grant {beyond}: {why}"));
+            }
+            *set &= within;
+        };
+        let sets = &mut self.capabilities;
+        let lacking = "the runtime itself lacks it";
+        keep("bounding", &mut sets.bounding, available, lacking);
+        keep("permitted", &mut sets.permitted, available, lacking);
+        keep("effective", &mut sets.effective, sets.permitted, "it is not permitted");
+        keep("inheritable", &mut sets.inheritable, sets.bounding, "it is not in the bounding set");
+        for number in numbers(sets.ambient & !(sets.inheritable & sets.permitted)) {
+            let name = capability_name(number);
+            warnings
+                .push(format!("can't raise ambient capability {name}: it is not permitted and inheritable"));
+        }
     }
-    Ok(sets)
+}
+
+fn numbers(set: u64) -> impl Iterator<Item = u8> {
+    (0..64).filter(move |number| set >> number & 1 == 1)
+}
+
+fn names(set: u64) -> String {
+    numbers(set).map(capability_name).collect::<Vec<_>>().join(", ")
 }
 
 fn mask(set: Option<&Capabilities>) -> Result<u64> {
@@ -214,7 +249,9 @@ mod tests {
             process[key] = value.clone();
         }
         let mut warnings = Vec::new();
-        let plan = plan(&serde_json::from_value(process).unwrap(), None, &mut warnings).unwrap();
+        let process = serde_json::from_value(process).unwrap();
+        let mut plan = plan(&process, None).unwrap();
+        plan.grant(!(1 << 25), &mut warnings);
         (plan, warnings)
     }
 
@@ -253,6 +290,36 @@ mod tests {
         assert_eq!(plan.capabilities.inheritable, 0);
         assert!(warnings[0].starts_with("can't raise ambient capability CAP_KILL: "), "{warnings:?}");
         assert_eq!(plan_of(serde_json::json!({})).0.capabilities, CapabilitySets::default());
+    }
+
+    /// [P11] What capset(2) would refuse is not asked for; each is told.
+    #[test]
+    fn what_cannot_be_granted_is_a_warning() {
+        let sets = serde_json::json!({
+            "bounding": ["CAP_CHOWN", "CAP_SYS_TIME"], "permitted": ["CAP_CHOWN", "CAP_SYS_TIME"],
+            "effective": ["CAP_CHOWN", "CAP_KILL"], "inheritable": ["CAP_CHOWN", "CAP_FOWNER"]
+        });
+        let (plan, warnings) = plan_of(serde_json::json!({ "capabilities": sets }));
+        let all_chown =
+            CapabilitySets { bounding: 1, effective: 1, permitted: 1, inheritable: 1, ambient: 0 };
+        assert_eq!(plan.capabilities, all_chown);
+        for (warning, text) in warnings.iter().zip([
+            "bounding: can't grant CAP_SYS_TIME: the runtime itself lacks it",
+            "permitted: can't grant CAP_SYS_TIME: the runtime itself lacks it",
+            "effective: can't grant CAP_KILL: it is not permitted",
+            "inheritable: can't grant CAP_FOWNER: it is not in the bounding set",
+        ]) {
+            assert_eq!(warning, &format!("process.capabilities.{text}"));
+        }
+        assert_eq!(warnings.len(), 4);
+    }
+
+    /// [P16]
+    #[test]
+    fn profiles_are_written_as_apparmor_reads_them() {
+        let (plan, _) = plan_of(serde_json::json!({"apparmorProfile": "docker-default"}));
+        assert_eq!(plan.apparmor.as_deref(), Some("exec docker-default"));
+        assert_eq!(plan_of(serde_json::json!({"apparmorProfile": ""})).0.apparmor, None);
     }
 
     /// [P9] [P13]

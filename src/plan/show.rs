@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::Plan;
 use super::process::ProcessPlan;
+use super::scheduling::Scheduling;
 use crate::namespaces::{NamespacePlan, name};
 use crate::rootfs::tree::{IdMap, MapNamespace, MountAction, MountOp};
 
@@ -69,6 +70,7 @@ pub fn steps(plan: &Plan) -> Vec<Shown> {
             "linux.sysctl",
         );
     }
+    scheduling(&plan.scheduling, &mut list);
     process(&plan.process, &mut list);
     if let Some(filter) = &plan.seccomp {
         let detail = format!("{} instructions, flags {:#x}", filter.instructions.len(), filter.flags);
@@ -215,6 +217,29 @@ fn hooks(plan: &Plan, list: &mut List) {
             let path = format!("hooks.{kind}[{index}]");
             list.add(by, "run hook", hook.path().display().to_string(), path);
         }
+    }
+}
+
+fn scheduling(plan: &Scheduling, list: &mut List) {
+    if let Some(attr) = &plan.scheduler {
+        let mut detail = format!("policy {} nice {} priority {}", attr.policy, attr.nice, attr.priority);
+        if attr.runtime != 0 {
+            let times = format!("{}/{}/{}", attr.runtime, attr.deadline, attr.period);
+            detail.push_str(&format!(" runtime/deadline/period {times}"));
+        }
+        detail.push_str(&format!(" flags {:#x}", attr.flags));
+        list.add("init", "set scheduler", detail, "process.scheduler");
+    }
+    if let Some(priority) = plan.io_priority {
+        let detail = format!("class {} level {}", priority.0 >> 13, priority.0 & 7);
+        list.add("init", "set I/O priority", detail, "process.ioPriority");
+    }
+    if let Some(persona) = plan.personality {
+        list.add("init", "set personality", format!("{persona:#x}"), "linux.personality");
+    }
+    if let Some(policy) = &plan.memory_policy {
+        let detail = format!("mode {:#x} nodes {:x?}", policy.mode, policy.nodes);
+        list.add("init", "set memory policy", detail, "linux.memoryPolicy");
     }
 }
 

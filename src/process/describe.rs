@@ -2,6 +2,8 @@
 
 use rustix::io::Errno;
 
+mod scheduling;
+
 use super::channel::Failure;
 use super::step::{Position, Step};
 use crate::error::{Error, Kind, errno_text};
@@ -15,6 +17,7 @@ pub fn failure(plan: &Plan, failure: &Failure) -> Error {
     let Failure { position, fault, text } = failure;
     match position.step {
         Step::Lookup => return program_missing(plan, fault.action, fault.errno),
+        Step::Scheduler => return scheduling::failed(plan, fault.errno),
         Step::Exec => return exec_failed(text, fault.errno),
         Step::CreateContainer | Step::StartContainer if !text.is_empty() => {
             return hook_failed(*position, text);
@@ -79,6 +82,10 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Streams => "pass on the standard streams".into(),
         Step::Keyring => "make a session keyring".into(),
         Step::Rlimit => format!("process.rlimits[{index}]"),
+        Step::Scheduler => "process.scheduler".into(),
+        Step::IoPriority => "process.ioPriority".into(),
+        Step::Personality => "linux.personality".into(),
+        Step::MemoryPolicy => "linux.memoryPolicy".into(),
         Step::NoNewPrivileges => "process.noNewPrivileges".into(),
         Step::Bounding => "process.capabilities.bounding".into(),
         Step::Groups => "process.user.additionalGids".into(),
@@ -203,6 +210,12 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
         (_, Action::CopyUp, Errno::PERM) => Some("device nodes can't be made in a user namespace"),
         (Step::Join, _, Errno::INVAL) => Some("the path is not a namespace of this type"),
         (Step::Ids | Step::Groups, _, Errno::INVAL) => Some("the id is unmapped in the user namespace"),
+        (Step::Groups, _, Errno::PERM) => Some("cannot set any additional groups in a rootless container"),
+        (Step::IoPriority, _, Errno::PERM) => Some("IOPRIO_CLASS_RT takes CAP_SYS_NICE"),
+        (Step::MemoryPolicy, _, Errno::INVAL) => {
+            Some("the kernel lacks this mode, or a node is not there or not allowed by the cgroup's cpuset")
+        }
+        (Step::MemoryPolicy, _, Errno::NOSYS) => Some("the kernel has no NUMA"),
         (Step::Rlimit, _, Errno::PERM) => Some("raising a hard limit takes CAP_SYS_RESOURCE"),
         (Step::AppArmor, _, Errno::NOENT | Errno::INVAL) => {
             Some("is AppArmor enabled and the profile loaded?")

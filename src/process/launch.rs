@@ -21,7 +21,6 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::namespaces::{Join, name, net_devices};
 use crate::plan::Plan;
 use crate::sys::clone::{self, Child};
-use crate::sys::credentials::permitted_capabilities;
 use crate::sys::exec::Room;
 use crate::sys::fd;
 use crate::sys::page::SharedWord;
@@ -54,7 +53,6 @@ pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: 
         states: inside::States::prepare(plan, &container.record)?,
         hide_early: rustix::process::geteuid().is_root(),
         ignored: ignored_signals(&proc)?,
-        available: available(plan)?,
         proc,
     };
     let child = clone_init(plan, cgroup, &init, &parent_end)?;
@@ -101,14 +99,6 @@ fn ignored_signals(proc: &Proc) -> Result<u64> {
     let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
     mask.and_then(|mask| u64::from_str_radix(mask, 16).ok())
         .ok_or_else(|| Error::new(Kind::System, format!("{doing}: no SigIgn")))
-}
-
-/// The capabilities that init holds before it drops them: in a user namespace all.
-fn available(plan: &Plan) -> Result<u64> {
-    if plan.namespaces.in_user_namespace() {
-        return Ok(u64::MAX >> 23);
-    }
-    permitted_capabilities().context("read the own capabilities")
 }
 
 /// One clone3. A pid namespace that is joined is entered by the parent, for its children only, and left again.

@@ -5,6 +5,7 @@ pub mod describe;
 pub mod hooks;
 mod id_maps;
 pub mod init;
+pub mod labels;
 pub mod launch;
 pub mod notify;
 pub mod own_binary;

@@ -60,7 +60,7 @@ impl Program<'_> {
         let filter = init.plan.seccomp.as_ref();
         let last = LastSteps {
             sets: process.capabilities,
-            available: init.available,
+            available: process.available,
             privileged: init.filter_needs_privilege(),
             flags: filter.map(|filter| filter.flags),
             keep,

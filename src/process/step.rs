@@ -59,6 +59,14 @@ pub enum Step {
     Keyring,
     /// An entry of `process.rlimits`.
     Rlimit,
+    /// `process.scheduler`.
+    Scheduler,
+    /// `process.ioPriority`.
+    IoPriority,
+    /// `linux.personality`.
+    Personality,
+    /// `linux.memoryPolicy`.
+    MemoryPolicy,
     /// `process.noNewPrivileges`.
     NoNewPrivileges,
     /// Bounding set.

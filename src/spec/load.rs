@@ -2,8 +2,9 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Capability, Spec};
+use oci_spec::runtime::Spec;
 
+use super::relax;
 use crate::error::{Context, Error, Kind, Result};
 
 /// A configuration as read, and what had to be overlooked in it.
@@ -45,7 +46,7 @@ pub fn parse(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
         return Err(Error::new(Kind::Config, "line 1 column 1: config must be a JSON object, not an array"));
     }
     match serde_json::from_slice::<Spec>(raw) {
-        Ok(spec) => Ok((spec, Vec::new())),
+        Ok(spec) => relax::check_required(raw, &spec).map(|()| (spec, Vec::new())),
         Err(_) if raw.trim_ascii() == b"null" => Err(Error::new(Kind::Config, "config cannot be null")),
         Err(error) => explain(raw, &error),
     }
@@ -53,51 +54,44 @@ pub fn parse(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
 
 /// The slow second look, taken only once parsing has failed: find the path, overlook what may be overlooked.
 fn explain(raw: &[u8], error: &serde_json::Error) -> Result<(Spec, Vec<String>)> {
-    let mut json = serde_json::Deserializer::from_slice(raw);
-    let path = match serde_path_to_error::deserialize::<_, Spec>(&mut json) {
-        Ok(_) => String::new(),
-        Err(located) => located.path().to_string(),
-    };
-    if path.starts_with("process.capabilities.") {
-        let (relaxed, warnings) = without_unknown_capabilities(raw)?;
-        if !warnings.is_empty() {
-            return parse(&relaxed).map(|(spec, more)| (spec, [warnings, more].concat()));
+    let path = path_of_fault(raw);
+    if let Ok(Some((rewritten, warnings))) = relax::rewrite(raw) {
+        let error = match serde_json::from_slice::<Spec>(&rewritten) {
+            Ok(spec) => return relax::check_required(raw, &spec).map(|()| (spec, warnings)),
+            Err(error) => error,
+        };
+        let other = path_of_fault(&rewritten);
+        if other != path {
+            // Its line in the file is not known.
+            return Err(Error::config(&other, cause(&other, &error)));
         }
     }
     Err(Error::new(Kind::Config, fault_text(raw, &path, error)))
 }
 
-/// `line 3 column 12: process.cwd: invalid type: … in `"cwd": 5``.
-fn fault_text(raw: &[u8], path: &str, error: &serde_json::Error) -> String {
+fn path_of_fault(raw: &[u8]) -> String {
+    let mut json = serde_json::Deserializer::from_slice(raw);
+    match serde_path_to_error::deserialize::<_, Spec>(&mut json) {
+        Ok(_) => String::new(),
+        Err(located) => located.path().to_string(),
+    }
+}
+
+/// What is wrong there, without the place.
+fn cause(path: &str, error: &serde_json::Error) -> String {
     let full = error.to_string();
     let cause = full.split(" at line ").next().unwrap_or(&full);
+    relax::reword(path, cause).unwrap_or_else(|| cause.to_string())
+}
+
+/// `line 3 column 12: process.cwd: invalid type: … in `"cwd": 5``.
+fn fault_text(raw: &[u8], path: &str, error: &serde_json::Error) -> String {
+    let cause = cause(path, error);
     let place = if path.is_empty() || path == "." { String::new() } else { format!("{path}: ") };
     let line = raw.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
     let mut excerpt: String = String::from_utf8_lossy(line.trim_ascii()).chars().take(80).collect();
     excerpt.retain(|character| !character.is_control());
     format!("line {} column {}: {place}{cause}, in `{excerpt}`", error.line(), error.column())
-}
-
-/// config.md: capabilities that cannot be granted MUST be logged as a warning and SHOULD NOT be an error.
-fn without_unknown_capabilities(raw: &[u8]) -> Result<(Vec<u8>, Vec<String>)> {
-    let mut value: serde_json::Value =
-        serde_json::from_slice(raw).map_err(|error| Error::new(Kind::Config, error.to_string()))?;
-    let mut warnings = Vec::new();
-    for set in ["bounding", "effective", "inheritable", "permitted", "ambient"] {
-        let Some(list) = value.pointer_mut(&format!("/process/capabilities/{set}")) else { continue };
-        let Some(names) = list.as_array_mut() else { continue };
-        names.retain(|name| {
-            let known = name.as_str().is_none_or(|name| {
-                serde_json::from_value::<Capability>(serde_json::Value::from(name)).is_ok()
-            });
-            if !known {
-                warnings.push(format!("process.capabilities.{set}: unknown capability {name} is ignored"));
-            }
-            known
-        });
-    }
-    let bytes = serde_json::to_vec(&value).map_err(|error| Error::new(Kind::Config, error.to_string()))?;
-    Ok((bytes, warnings))
 }
 
 #[cfg(test)]
@@ -132,6 +126,85 @@ mod tests {
         assert!(warnings[0].contains("process.capabilities.bounding") && warnings[0].contains("CAP_FOO"));
         let capabilities = spec.process().as_ref().unwrap().capabilities().clone().unwrap();
         assert_eq!(capabilities.bounding().as_ref().unwrap().len(), 1);
+    }
+
+    const PROCESS: &str = r#""cwd": "/", "user": {"uid": 0, "gid": 0}"#;
+
+    fn process(members: &str) -> String {
+        format!(r#"{{"ociVersion": "1.0.0", "process": {{{PROCESS}, {members}}}}}"#)
+    }
+
+    /// [P19] [P21] What oci-spec does not take but the specification or runc does.
+    #[test]
+    fn the_specifications_spelling_is_taken() {
+        let flags = r#""scheduler": {"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_RESET_ON_FORK",
+            "SCHED_FLAG_RECLAIM", "SCHED_FLAG_DL_OVERRUN", "SCHED_FLAG_KEEP_POLICY", "SCHED_FLAG_KEEP_PARAMS",
+            "SCHED_FLAG_UTIL_CLAMP_MIN", "SCHED_FLAG_UTIL_CLAMP_MAX"]}"#;
+        let (spec, warnings) = parse(process(flags).as_bytes()).unwrap();
+        let scheduler = spec.process().as_ref().unwrap().scheduler().clone().unwrap();
+        assert_eq!((scheduler.flags().as_ref().unwrap().len(), warnings.len()), (7, 0));
+        let affinity = r#""execCPUAffinity": {"initial": "", "final": " 1, 3-4,"}"#;
+        let (spec, _) = parse(process(affinity).as_bytes()).unwrap();
+        let affinity = spec.process().as_ref().unwrap().exec_cpu_affinity().clone().unwrap();
+        assert_eq!((affinity.initial(), affinity.cpu_affinity_final()), (&None, &Some("1,3-4".to_string())));
+    }
+
+    /// [P13] [P19] [P20] [L1] [T9] [E16]
+    #[test]
+    fn unknown_names_are_told_in_runcs_words() {
+        for (members, text) in [
+            (r#""rlimits": [{"type": "RLIMIT_X"}]"#, "process.rlimits[0].type: wrong rlimit value: RLIMIT_X"),
+            (r#""scheduler": {}"#, "process.scheduler: scheduler policy is required"),
+            (r#""scheduler": {"policy": ""}"#, "process.scheduler.policy: scheduler policy is required"),
+            (r#""scheduler": {"policy": "X"}"#, "invalid scheduler policy: X"),
+            (
+                r#""scheduler": {"policy": "SCHED_OTHER", "flags": ["SCHED_FLAG_DL_OVERRUN", "X"]}"#,
+                "process.scheduler.flags[1]: invalid scheduler flag: X",
+            ),
+            (r#""ioPriority": {"class": "X"}"#, "process.ioPriority.class: invalid ioPriority.Class: \"X\""),
+            (r#""ioPriority": {"priority": 1}"#, "process.ioPriority.class: invalid ioPriority.Class: \"\""),
+            (r#""execCPUAffinity": {"final": "a"}"#, "process.execCPUAffinity.final: Invalid"),
+        ] {
+            let found = fault(&process(members));
+            assert!(found.contains(text), "{members}: {found}");
+        }
+        for (linux, text) in [
+            (r#"{"personality": {}}"#, "linux.personality: invalid personality domain"),
+            (r#"{"personality": {"domain": "X"}}"#, "linux.personality.domain: invalid personality domain X"),
+            (r#"{"memoryPolicy": {}}"#, "linux.memoryPolicy: invalid memory policy mode"),
+            (r#"{"memoryPolicy": {"mode": "BIND"}}"#, "invalid memory policy mode \"BIND\""),
+            (
+                r#"{"memoryPolicy": {"mode": "MPOL_BIND", "flags": ["X"]}}"#,
+                "linux.memoryPolicy.flags[0]: invalid memory policy flag \"X\"",
+            ),
+        ] {
+            let found = fault(&format!(r#"{{"ociVersion": "1.0.0", "linux": {linux}}}"#));
+            assert!(found.contains(text), "{linux}: {found}");
+        }
+    }
+
+    /// A fault beside something that is overlooked is told with its own path; the place only where it is known.
+    #[test]
+    fn overlooking_hides_no_fault() {
+        let found = fault(&process(
+            r#""capabilities": {"bounding": ["CAP_FOO"]}, "rlimits": [{"type": "RLIMIT_X"}]"#,
+        ));
+        assert_eq!(found, "process.rlimits[0].type: wrong rlimit value: RLIMIT_X");
+    }
+
+    /// As runc: no default action and no rules is no filter; rules without a default action are an error.
+    #[test]
+    fn an_empty_seccomp_object_is_none() {
+        for empty in
+            ["{}", r#"{"architectures": ["SCMP_ARCH_X86_64"], "syscalls": []}"#, r#"{"defaultAction": ""}"#]
+        {
+            let text = format!(r#"{{"ociVersion": "1.0.0", "linux": {{"seccomp": {empty}}}}}"#);
+            let (spec, warnings) = parse(text.as_bytes()).unwrap();
+            assert!(spec.linux().as_ref().unwrap().seccomp().is_none() && warnings.is_empty(), "{empty}");
+        }
+        let rules = r#"{"ociVersion": "1.0.0", "linux": {"seccomp": {"syscalls": [{"names": ["read"],
+            "action": "SCMP_ACT_ALLOW"}]}}}"#;
+        assert!(fault(rules).contains("linux.seccomp: missing field `defaultAction`"), "{}", fault(rules));
     }
 
     /// [E15] [E17]

@@ -13,6 +13,7 @@ pub mod netlink;
 pub mod page;
 pub mod process;
 pub mod procfs;
+pub mod scheduling;
 pub mod seccomp;
 pub mod signal;
 pub mod waiting;

@@ -7,6 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
 
+mod scheduling;
 mod tree;
 mod user;
 
@@ -46,8 +47,6 @@ pub struct Init<'a> {
     pub hide_early: bool,
     /// The signals that the runtime or its caller ignores, bit N-1 for signal N.
     pub ignored: u64,
-    /// The capabilities that the runtime may use and pass on.
-    pub available: u64,
 }
 
 /// What happens once, as soon as a step needs it.

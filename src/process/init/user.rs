@@ -42,6 +42,11 @@ impl Init<'_> {
         if let Some(label) = &process.selinux {
             self.progress.enter(Step::Selinux);
             self.proc.write(c"self/attr/exec", label.as_bytes()).during(Action::Write)?;
+            // For the keyring that is made later; execve(2) clears it.
+            match self.proc.write(c"self/attr/keycreate", label.as_bytes()) {
+                Err(Errno::NOENT) => {}
+                other => other.during(Action::Write)?,
+            }
         }
         Ok(())
     }
@@ -65,6 +70,7 @@ impl Init<'_> {
             self.progress.at(Step::Rlimit, index);
             apply::set_rlimit(rlimit)?;
         }
+        self.schedule()?;
         rustix::process::umask(Mode::from_raw_mode(process.umask));
         self.progress.enter(Step::NoNewPrivileges);
         if process.no_new_privileges {
@@ -90,7 +96,7 @@ impl Init<'_> {
         }
         self.progress.enter(Step::Capabilities);
         if self.filter_needs_privilege() {
-            apply::lower_effective(&process.capabilities, self.available)?;
+            apply::lower_effective(&process.capabilities, process.available)?;
         } else {
             apply::set_capabilities(&process.capabilities)?;
         }

@@ -16,7 +16,6 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
     super::net_devices::check(spec, linux, faults);
     super::resctrl::check(linux, faults);
     mount_label(linux, faults);
-    not_built(linux, faults);
 }
 
 fn namespaces(linux: &Linux, faults: &mut Faults) {
@@ -213,17 +212,6 @@ fn devices(linux: &Linux, faults: &mut Faults) {
 fn mount_label(linux: &Linux, faults: &mut Faults) {
     if linux.mount_label().as_ref().is_some_and(|label| label.contains(['"', '\0'])) {
         faults.add("linux.mountLabel", "must not hold a quotation mark or a NUL byte");
-    }
-}
-
-/// Properties that this version does not carry out are refused rather than ignored.
-fn not_built(linux: &Linux, faults: &mut Faults) {
-    let absent = "is not carried out by this version of davit; remove it";
-    if linux.memory_policy().is_some() {
-        faults.add("linux.memoryPolicy", absent);
-    }
-    if linux.personality().is_some() {
-        faults.add("linux.personality", absent);
     }
 }
 

@@ -6,6 +6,7 @@ mod mounts;
 mod net_devices;
 mod process;
 mod resctrl;
+mod scheduling;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
@@ -40,6 +41,7 @@ pub fn faults(spec: &Spec) -> Vec<Fault> {
     let mut faults = Faults::default();
     root(spec, &mut faults);
     process::check(spec, &mut faults);
+    scheduling::check(spec, &mut faults);
     mounts::check(spec, &mut faults);
     linux::check(spec, &mut faults);
     hooks::check(spec, &mut faults);

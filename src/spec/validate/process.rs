@@ -93,15 +93,8 @@ fn user(process: &Process, faults: &mut Faults) {
 
 /// Properties that this version does not carry out are refused rather than ignored.
 fn not_built(process: &Process, faults: &mut Faults) {
-    let absent = "is not carried out by this version of davit; remove it";
     if process.terminal() == Some(true) {
         faults.add("process.terminal", "a terminal is not carried out by this version of davit");
-    }
-    if process.scheduler().is_some() {
-        faults.add("process.scheduler", absent);
-    }
-    if process.io_priority().is_some() {
-        faults.add("process.ioPriority", absent);
     }
 }
 
@@ -173,10 +166,9 @@ mod tests {
         one_fault(json!({"domainname": "x".repeat(65)}), "the kernel takes 64");
     }
 
-    /// [F1] [P19]
+    /// [F1]
     #[test]
     fn what_is_not_built_is_refused() {
         one_fault(json!({"process": {"terminal": true}}), "process.terminal");
-        one_fault(json!({"process": {"scheduler": {"policy": "SCHED_IDLE"}}}), "process.scheduler");
     }
 }

@@ -1,0 +1,83 @@
+//! Whether the host has the security module that a label or profile is for; looked at only when one is named.
+
+use std::path::Path;
+
+use crate::error::{Error, Result};
+use crate::plan::process::ProcessPlan;
+
+const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
+
+/// Accepts the label and the profile, or says that the host has no use for them. `unconfined` without AppArmor is
+/// what the process is anyway, so that nothing is left to do (P16, P17).
+///
+/// # Errors
+/// One that the host can't honour.
+pub fn settle(process: &mut ProcessPlan) -> Result<()> {
+    settle_on(process, apparmor_is_on, selinux_is_on)
+}
+
+fn settle_on(
+    process: &mut ProcessPlan,
+    apparmor: impl FnOnce() -> bool,
+    selinux: impl FnOnce() -> bool,
+) -> Result<()> {
+    if let Some(profile) = &process.apparmor
+        && !apparmor()
+    {
+        if profile != "exec unconfined" {
+            let text = "apparmor: config provided but apparmor not supported";
+            return Err(Error::config("process.apparmorProfile", text)
+                .hint("AppArmor is not enabled on this host; remove the profile"));
+        }
+        process.apparmor = None;
+    }
+    if process.selinux.is_some() && !selinux() {
+        let text = "selinux label is specified in config, but selinux is disabled or not supported";
+        return Err(Error::config("process.selinuxLabel", text));
+    }
+    Ok(())
+}
+
+fn apparmor_is_on() -> bool {
+    std::fs::read(Path::new("/sys/module/apparmor/parameters/enabled"))
+        .is_ok_and(|content| content.starts_with(b"Y"))
+}
+
+/// selinuxfs is mounted where libselinux expects it.
+fn selinux_is_on() -> bool {
+    let found = rustix::fs::statfs("/sys/fs/selinux");
+    found.is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| kind == SELINUX_MAGIC))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settled(process: serde_json::Value, on: bool) -> Result<ProcessPlan> {
+        let mut base = serde_json::json!({"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["sh"]});
+        for (key, value) in process.as_object().unwrap() {
+            base[key] = value.clone();
+        }
+        let process = serde_json::from_value(base).unwrap();
+        let mut plan = crate::plan::process::plan(&process, None).unwrap();
+        settle_on(&mut plan, || on, || on).map(|()| plan)
+    }
+
+    /// [P16] [P17]
+    #[test]
+    fn labels_need_their_module() {
+        let profile = |name: &str| serde_json::json!({ "apparmorProfile": name });
+        let label = serde_json::json!({"selinuxLabel": "a:b:c:s0"});
+        assert!(settled(profile("x"), false).unwrap_err().to_string().contains("apparmor not supported"));
+        assert_eq!(settled(profile("unconfined"), false).unwrap().apparmor, None);
+        assert_eq!(
+            settled(profile("unconfined"), true).unwrap().apparmor.as_deref(),
+            Some("exec unconfined")
+        );
+        assert_eq!(settled(profile("x"), true).unwrap().apparmor.as_deref(), Some("exec x"));
+        let error = settled(label.clone(), false).unwrap_err().to_string();
+        assert!(error.ends_with("but selinux is disabled or not supported"), "{error}");
+        assert_eq!(settled(label, true).unwrap().selinux.as_deref(), Some("a:b:c:s0"));
+        assert!(settled(serde_json::json!({}), false).is_ok());
+    }
+}
