@@ -27,6 +27,7 @@ mod notify;
 mod process;
 mod resctrl;
 mod rootfs;
+mod rootless;
 mod seccomp;
 mod security;
 mod state;

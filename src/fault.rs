@@ -56,6 +56,8 @@ pub enum Action {
     OverProc,
     /// The working directory is outside of the container's root.
     Outside,
+    /// Entering a namespace.
+    Join,
 }
 }
 

@@ -9,6 +9,7 @@ pub mod process;
 pub mod resctrl;
 mod resources;
 pub mod rootfs;
+pub mod rootless;
 pub mod show;
 
 use std::ffi::CString;
@@ -26,6 +27,7 @@ use crate::seccomp::{self, Program};
 use crate::spec::validate::sysctl_path;
 
 use process::ProcessPlan;
+use rootless::Caller;
 
 /// What the command line adds to the spec.
 #[derive(Debug)]
@@ -44,6 +46,8 @@ pub struct Request<'a> {
     pub listen: activation::Listen,
     /// The directory of the notify socket on the host, if the container is to have one.
     pub notify: Option<PathBuf>,
+    /// Whose rights there are.
+    pub caller: Caller,
     /// How cgroups are made.
     pub cgroup: cgroup::Options,
     /// Cgroups are not touched at all (`--cgroup-manager disabled`).
@@ -125,7 +129,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     let process = spec.process().as_ref();
     let process = process.ok_or_else(|| Error::new(Kind::Config, "process property must not be empty"))?;
     let mut warnings = Vec::new();
-    let namespaces = namespaces::plan(spec)?;
+    let namespaces = namespaces::plan(spec, &request.caller)?;
     let cgroup = cgroup_plan(spec, request, host)?;
     warnings.extend(cgroup.warnings.iter().cloned());
     let keyring = if request.no_new_keyring { None } else { Some(cstring(format!("_ses.{}", request.id))?) };
@@ -138,6 +142,8 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     let place = rootfs::Place { bundle: request.bundle, no_pivot: request.no_pivot, host, cgroup: &cgroup };
     let mut rootfs = rootfs::plan(spec, &place)?;
     let mut process = process::plan(process, keyring, &mut warnings)?;
+    process.keep_groups = rootless::keep_groups(spec);
+    rootless::check_groups(&process, namespaces.id_maps.as_ref())?;
     if let Some(directory) = &request.notify {
         let mount = activation::notify_mount(directory)?;
         rootfs.mounts.push(rootfs::mount_op(&mount, &place, false)?);

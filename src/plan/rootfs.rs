@@ -132,9 +132,26 @@ fn cgroup(options: &MountOptions, fstype: &str, place: &Place<'_>, own_cgroup: b
             _ => Ok(None),
         }
     };
+    let runtime = |mount: &Path, own: &Path| -> Result<Option<CString>> {
+        // It stays in the runtime's cgroups where it may not have its own (U4).
+        let below = mount.join(own.strip_prefix("/").unwrap_or(own));
+        if place.cgroup.rootless { cstring(below.as_os_str().as_encoded_bytes()).map(Some) } else { Ok(None) }
+    };
     let hierarchies = match &place.host.layout {
         Layout::V1 { hierarchies, .. } if fstype == "cgroup" => hierarchies,
-        _ => return Ok(MountAction::CgroupV2 { flags: options.flags, container: own("")? }),
+        layout => {
+            let mount = match layout {
+                Layout::V1 { unified, .. } => unified.as_deref().unwrap_or(Path::new("/sys/fs/cgroup")),
+                Layout::V2 { mount } => mount,
+            };
+            // With a cgroup namespace: what is bound where the kernel refuses a second mount of the tree at its place.
+            let planned = place.cgroup.directories.iter().find(|directory| directory.controllers.is_empty());
+            let runtime = match planned.filter(|_| own_cgroup) {
+                Some(planned) => Some(cstring(planned.path.as_os_str().as_encoded_bytes())?),
+                None => runtime(mount, &place.host.own_v2)?,
+            };
+            return Ok(MountAction::CgroupV2 { flags: options.flags, container: own("")?, runtime });
+        }
     };
     let mut mounts = Vec::with_capacity(hierarchies.len());
     let mut links = Vec::new();
@@ -147,7 +164,12 @@ fn cgroup(options: &MountOptions, fstype: &str, place: &Place<'_>, own_cgroup: b
         for alias in controllers.split(',').filter(|_| controllers.contains(',')) {
             links.push((cstring(alias)?, cstring(name)?));
         }
-        mounts.push(CgroupMount { name: cstring(name)?, data: cstring(data)?, container: own(controllers)? });
+        mounts.push(CgroupMount {
+            name: cstring(name)?,
+            data: cstring(data)?,
+            container: own(controllers)?,
+            runtime: runtime(&hierarchy.mount, &hierarchy.own)?,
+        });
     }
     Ok(MountAction::CgroupV1 { flags: options.flags, hierarchies: mounts, links })
 }

@@ -42,7 +42,9 @@ pub fn carry_out(root: BorrowedFd<'_>, op: &MountOp, tree: Option<BorrowedFd<'_>
             let there = open_inside(root, target, false, OFlags::PATH).during(Action::Target)?;
             mount_on(&there, None, None, *flags, data.as_deref())?;
         }
-        MountAction::CgroupV2 { flags, container } => cgroup_v2(root, target, *flags, container.as_deref())?,
+        MountAction::CgroupV2 { flags, container, runtime } => {
+            cgroup_v2(root, target, *flags, container.as_deref(), runtime.as_deref())?;
+        }
         MountAction::CgroupV1 { flags, hierarchies, links } => {
             let base = cgroup_base(root, target, *flags)?;
             // Our own fresh tmpfs: names in it can be trusted, and as the working directory it saves a handle each.
@@ -208,7 +210,13 @@ impl AdoptedMode {
     }
 }
 
-fn cgroup_v2(root: BorrowedFd<'_>, target: &CStr, flags: u64, container: Option<&CStr>) -> Result<(), Fault> {
+fn cgroup_v2(
+    root: BorrowedFd<'_>,
+    target: &CStr,
+    flags: u64,
+    container: Option<&CStr>,
+    runtime: Option<&CStr>,
+) -> Result<(), Fault> {
     let directory = directory(root, target)?;
     if container.is_none() {
         match mount_on(&directory, Some(c"cgroup"), Some(c"cgroup2"), flags, None) {
@@ -217,11 +225,24 @@ fn cgroup_v2(root: BorrowedFd<'_>, target: &CStr, flags: u64, container: Option<
             other => return other,
         }
     }
-    let tree = clone_tree(container.unwrap_or(c"/sys/fs/cgroup"), false)?;
+    let tree = clone_cgroup(
+        container.or(runtime).unwrap_or(CGROUPS),
+        runtime.filter(|_| container.is_some()).or(Some(CGROUPS)),
+    )?;
     let set = super::options::mount_attributes(flags);
     set_attributes(tree.as_fd(), c"", false, Attributes { set, ..Attributes::default() }, None)
         .during(Action::Flags)?;
     attach(tree.as_fd(), directory.as_fd())
+}
+
+const CGROUPS: &CStr = c"/sys/fs/cgroup";
+
+/// The container's cgroup, or that of the runtime where it has none.
+fn clone_cgroup(container: &CStr, runtime: Option<&CStr>) -> Result<OwnedFd, Fault> {
+    match (clone_tree(container, false), runtime) {
+        (Err(Fault { errno: Errno::NOENT, .. }), Some(runtime)) => clone_tree(runtime, false),
+        (other, _) => other,
+    }
 }
 
 /// The writable tmpfs that holds a directory for each hierarchy.
@@ -238,7 +259,7 @@ fn cgroup_hierarchy(base: &OwnedFd, hierarchy: &CgroupMount, flags: u64) -> Resu
         return mount(Some(c"cgroup"), &hierarchy.name, Some(c"cgroup"), flags, Some(&hierarchy.data))
             .during(Action::Mount);
     };
-    let tree = clone_tree(container, false)?;
+    let tree = clone_cgroup(container, hierarchy.runtime.as_deref())?;
     let set = super::options::mount_attributes(flags);
     set_attributes(tree.as_fd(), c"", false, Attributes { set, ..Attributes::default() }, None)
         .during(Action::Flags)?;

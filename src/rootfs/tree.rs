@@ -91,6 +91,9 @@ pub enum MountAction {
         flags: u64,
         /// The container's own cgroup on the host, to be bound where it has no cgroup namespace.
         container: Option<CString>,
+        /// Instead of it: the runtime's own one, for a rootless container that was allowed none; with a cgroup namespace the container's,
+        /// where the tree can't be mounted.
+        runtime: Option<CString>,
     },
     /// Change a mount that is there.
     Remount {
@@ -110,6 +113,8 @@ pub struct CgroupMount {
     pub data: CString,
     /// The container's own cgroup on the host, to be bound where it has no cgroup namespace.
     pub container: Option<CString>,
+    /// The runtime's own one, for a rootless container that was allowed none.
+    pub runtime: Option<CString>,
 }
 
 /// A device node or fifo.
