@@ -35,6 +35,7 @@ mod races;
 mod resctrl;
 mod rootfs;
 mod rootfs_more;
+mod rootless;
 mod scheduling;
 mod seccomp;
 mod security;

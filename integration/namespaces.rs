@@ -85,6 +85,126 @@ fn joined_by_a_bound_file() {
     assert!(same);
 }
 
+/// [N6] [N12] every type joined by path in every combination of whose it is (a container's with a user namespace, one's
+/// without) and of the own user namespace (joined, new, none).
+#[test]
+fn joined_in_every_combination() {
+    let mut inside = Test::new();
+    inside.config.namespace("cgroup").user_namespace();
+    std::fs::set_permissions(&inside.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let mut plain = Test::new();
+    plain.config.namespace("cgroup").namespace("time");
+    for t in [&mut inside, &mut plain] {
+        t.sh("sleep 30");
+        t.detach();
+    }
+    let joined = format!("/proc/{}/ns/user", inside.pid());
+    type Own<'a> = (&'a str, &'a dyn Fn(&mut Config));
+    let own: [Own<'_>; 3] = [
+        ("joined", &|config| _ = config.join("user", &joined)),
+        ("new", &|config| _ = config.user_namespace()),
+        ("none", &|_| {}),
+    ];
+    for (whose, user) in own {
+        for owner in [&inside, &plain] {
+            let pid = owner.pid();
+            let mut b = Test::new();
+            std::fs::set_permissions(&b.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            user(&mut b.config);
+            // Devices of the message queue and of the network are the other's: what would mount them needs rights over it.
+            b.config.unmount("/dev/mqueue").unmount("/sys").unmount("/proc").remove("hostname");
+            b.config.set("linux.maskedPaths", json!([])).set("linux.readonlyPaths", json!([]));
+            let kinds =
+                [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid"), ("cgroup", "cgroup")];
+            let kinds = kinds.into_iter().chain((owner.id == plain.id).then_some(("time", "time")));
+            for (kind, file) in kinds.clone() {
+                b.config.join(kind, &format!("/proc/{pid}/ns/{file}"));
+            }
+            b.sh("sleep 30");
+            b.bundle_cmd("run", &["--detach"]).output().ok();
+            for (_, file) in kinds {
+                assert_eq!(
+                    ns(b.pid(), file),
+                    ns(pid, file),
+                    "{file}, user namespace {whose}, of {}",
+                    owner.id
+                );
+            }
+            let user = ns(b.pid(), "user");
+            assert_eq!(user == ns(inside.pid(), "user"), whose == "joined", "{whose}");
+            assert_eq!(user == ns(plain.pid(), "user"), whose == "none", "{whose}");
+        }
+    }
+}
+
+/// [N12] a user namespace that is joined and one type of another owner at a time, the others new.
+#[test]
+fn one_of_another_owner() {
+    only_davit!(); // runc 1.1 wants root's ids in the config
+    let mut a = Test::new();
+    a.config.user_namespace();
+    std::fs::set_permissions(&a.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    a.sh("sleep 30");
+    a.detach();
+    let user = format!("/proc/{}/ns/user", a.pid());
+    for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")] {
+        let mut b = a.sibling();
+        std::fs::set_permissions(&b.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        b.config.join("user", &user).join(kind, &format!("/proc/self/ns/{file}")).remove("hostname");
+        b.config.unmount("/dev/mqueue").unmount("/sys").unmount("/proc");
+        b.config.set("linux.maskedPaths", json!([])).set("linux.readonlyPaths", json!([]));
+        b.sh("sleep 30");
+        b.detach();
+        assert_eq!(ns(b.pid(), file), ns(std::process::id().cast_signed(), file), "{kind}");
+        assert_eq!(ns(b.pid(), "user"), ns(a.pid(), "user"), "{kind}");
+        assert_ne!(ns(b.pid(), "mnt"), ns(a.pid(), "mnt"), "{kind}");
+    }
+}
+
+/// [N5] whatever else may be behind a path: a fifo (which nobody writes), a directory, a device, a socket, a link to nothing, a
+/// namespace of another type; for every type.
+#[test]
+fn wrong_kinds_of_files() {
+    only_davit!(); // its texts
+    let mut t = Test::new();
+    t.sh("true");
+    for (name, kind) in [("fifo", "p"), ("file", "f"), ("link", "l"), ("socket", "s")] {
+        let path = t.dir.join(name);
+        match kind {
+            "p" => {
+                rustix::fs::mknodat(
+                    rustix::fs::CWD,
+                    &path,
+                    rustix::fs::FileType::Fifo,
+                    rustix::fs::Mode::from_raw_mode(0o600),
+                    0,
+                )
+                .unwrap();
+            }
+            "l" => std::os::unix::fs::symlink("/nowhere", &path).unwrap(),
+            "s" => drop(std::os::unix::net::UnixListener::bind(&path).unwrap()),
+            _ => std::fs::write(&path, "x").unwrap(),
+        }
+    }
+    for (kind, file) in KINDS.into_iter().chain([("user", "user"), ("time", "time")]) {
+        let other = if file == "uts" { "/proc/self/ns/net" } else { "/proc/self/ns/uts" };
+        let own = ["fifo", "file", "link", "socket"].map(|name| t.path(name));
+        for path in own.iter().map(String::as_str).chain(["/proc", "/dev/null", other]) {
+            let before = t.config.clone();
+            t.config.join(kind, path);
+            let output = t.create();
+            output.says("linux.namespaces[");
+            output.says(&format!("{kind} namespace {path}: "));
+            if !path.ends_with("link") && !path.ends_with("socket") {
+                output.says("(hint: the path is not a namespace of this type)");
+            }
+            output.fails(1, "");
+            t.assert_clean();
+            t.config = before;
+        }
+    }
+}
+
 /// [N5] a path that is not there, that is of another type, that is no namespace, that is relative.
 #[test]
 fn bad_paths() {
@@ -223,6 +343,140 @@ fn user_namespace_by_path() {
     b.assert_clean();
 }
 
+/// [N8] mappings beside the path may be in another order; those of groups are compared, too.
+#[test]
+fn mappings_beside_the_path() {
+    only_davit!(); // runc from 1.2 on
+    let map = |first: u32, hosts: [u32; 7]| -> Vec<Value> {
+        let line = |(at, host): (u32, u32)| json!({ "containerID": at, "hostID": host, "size": 1 });
+        let mut list: Vec<Value> = (first..).zip(hosts).map(line).collect();
+        list.rotate_left(3);
+        list
+    };
+    let uids = map(0, [100_000, 100_002, 100_004, 100_006, 100_008, 100_010, 100_012]);
+    let mut sorted = uids.clone();
+    sorted.rotate_right(3);
+    let mut a = Test::new();
+    std::fs::set_permissions(&a.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    a.config.namespace("user").set("linux.uidMappings", uids).set("linux.gidMappings", sorted.clone());
+    a.sh("sleep 30");
+    a.config.unmount("/dev/pts");
+    a.detach();
+    let mut b = a.sibling();
+    std::fs::set_permissions(&b.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    b.config.join("user", &format!("/proc/{}/ns/user", a.pid())).set("linux.uidMappings", sorted);
+    assert_eq!(b.out("id -u"), "0");
+    b.config.set("linux.gidMappings", json!([{ "containerID": 0, "hostID": 100_000, "size": 1 }]));
+    b.run().fails(1, "linux.gidMappings: are not those of the namespace /proc/");
+    b.assert_clean();
+}
+
+/// [N11] root need not be mapped when the container's user is; files and capabilities are that user's.
+#[test]
+fn root_is_not_mapped() {
+    only_davit!(); // runc needs root
+    let mut t = Test::new();
+    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let map = json!([{ "containerID": 33, "hostID": 100_033, "size": 7 }]);
+    t.config.namespace("user").set("linux.uidMappings", map.clone()).set("linux.gidMappings", map);
+    t.config.set("process.user", json!({ "uid": 33, "gid": 34, "additionalGids": [35] })).unmount("/dev/pts");
+    let caps = json!(["CAP_KILL"]);
+    for set in ["bounding", "effective", "permitted", "inheritable", "ambient"] {
+        t.config.set(&format!("process.capabilities.{set}"), caps.clone());
+    }
+    t.config.set("hostname", "unmapped");
+    let out = t.out(
+        "id -u; id -G; hostname; touch /dev/shm/a; stat -c %u:%g /dev/shm/a; grep CapEff /proc/self/status",
+    );
+    assert_eq!(out, "33\n34 35\nunmapped\n33:34\nCapEff:\t0000000000000020");
+    t.config.set("process.user", json!({ "uid": 0, "gid": 0 }));
+    t.run().fails(1, "unmapped");
+    t.assert_clean();
+}
+
+/// [P18] [N10] root's right to lower the OOM score counts for a container in a user namespace.
+#[test]
+fn oom_score_in_a_user_namespace() {
+    need!(host::capable(24), "no CAP_SYS_RESOURCE");
+    let mut t = Test::new();
+    t.config.user_namespace();
+    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    for score in [-500, 700] {
+        t.config.set("process.oomScoreAdj", score);
+        assert_eq!(t.out("cat /proc/self/oom_score_adj"), score.to_string());
+    }
+    t.sh("sleep 30");
+    t.detach();
+    let mut b = t.sibling();
+    std::fs::set_permissions(&b.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    b.config.join("user", &format!("/proc/{}/ns/user", t.pid())).set("process.oomScoreAdj", -300);
+    assert_eq!(b.out("cat /proc/self/oom_score_adj"), "-300");
+}
+
+/// [N10] more text than the kernel takes, and ranges that overlap.
+#[test]
+fn refused_mappings() {
+    only_davit!(); // its texts
+    let mut t = Test::new();
+    t.config.namespace("user");
+    let line = |at: u32, host: u32| json!({ "containerID": at, "hostID": host, "size": 1 });
+    let long: Vec<_> = (0..340).map(|at| line(1_000_000_000 + at, 2_000_000_000 + at)).collect();
+    let cases =
+        [(json!(long), "340 lines make 8160 bytes"), (json!([line(0, 5), line(0, 6)]), "must not overlap")];
+    for (map, text) in cases {
+        t.config.set("linux.uidMappings", map.clone()).set("linux.gidMappings", map);
+        t.sh("true");
+        let output = t.run();
+        output.says("linux.uidMappings: write /proc/");
+        output.fails(1, text);
+        t.assert_clean();
+    }
+}
+
+/// [N13] a type that the kernel lacks is named. The kernel's answer is strace's.
+#[test]
+fn types_that_the_kernel_lacks() {
+    only_davit!(); // its texts
+    need!(std::path::Path::new("/usr/bin/strace").exists(), "strace is not installed");
+    let mut t = Test::new();
+    t.sh("true");
+    t.config.namespace("cgroup").namespace("time");
+    t.config.set("linux.timeOffsets", json!({ "boottime": { "secs": 1 } }));
+    let strace = |t: &Test, inject: &str| {
+        let trace = t.path("trace");
+        let call = inject.split(':').next().unwrap();
+        t.bundle_cmd("run", &[]).wrap([
+            "strace",
+            "-D",
+            "-f",
+            "-q",
+            "-o",
+            &trace,
+            "-e",
+            &format!("trace={call}"),
+            "-e",
+            &format!("inject={inject}"),
+        ])
+    };
+    let says = |kind: &str| format!("linux.namespaces: {kind} namespaces aren't enabled in the kernel");
+    for (inject, kind) in [("unshare:error=EINVAL:when=1", "time"), ("unshare:error=EINVAL:when=2", "cgroup")]
+    {
+        strace(&t, inject).output().fails(1, &says(kind));
+        t.assert_clean();
+    }
+    // Made by clone3: the kernel does not say which it is, the files of the types do.
+    t.config.remove("linux.timeOffsets");
+    strace(&t, "clone3:error=EINVAL").output().fails(1, "isn't enabled in the kernel");
+    let without_files = |t: &Test| {
+        let hidden = "mount -t tmpfs none /proc/$$/ns && exec \"$@\"";
+        strace(t, "clone3:error=EINVAL").shell(hidden).wrap(["unshare", "-m"]).output()
+    };
+    without_files(&t).fails(1, &says("time"));
+    t.config.user_namespace();
+    without_files(&t).fails(1, &says("user"));
+    t.assert_clean();
+}
+
 /// [N10] mappings of many lines.
 #[test]
 fn many_mappings() {
@@ -276,8 +530,10 @@ fn bad_time_offsets() {
     type Change = fn(&mut Config) -> &mut Config;
     let cases: [(&str, Change); 3] = [
         ("time", |c| c.set("linux.timeOffsets", json!({ "monotonic": { "secs": 1 } }))),
-        ("bogus", |c| c.namespace("time").set("linux.timeOffsets", json!({ "bogus": { "secs": 1 } }))),
-        ("time", |c| {
+        ("linux.timeOffsets.bogus: is not \"monotonic\" or \"boottime\"", |c| {
+            c.namespace("time").set("linux.timeOffsets", json!({ "bogus": { "secs": 1 } }))
+        }),
+        ("time namespace enabled, but both namespace path and time offsets specified", |c| {
             c.join("time", "/proc/self/ns/time")
                 .set("linux.timeOffsets", json!({ "boottime": { "secs": 1 } }))
         }),

@@ -66,6 +66,8 @@ pub enum Action {
     CopyUp,
     /// Setting an SELinux label.
     Label,
+    /// Entering a namespace.
+    Join,
 }
 }
 

@@ -69,3 +69,57 @@ fn remove_tree(dir: &Path) {
     };
     super::host::until(std::time::Duration::from_secs(2), || gone(dir));
 }
+
+/// Cgroups that belong to the ordinary user of `user.rs`, with a child that its runtime is in.
+pub struct Delegated {
+    cgroup: String,
+    parents: Vec<PathBuf>,
+}
+
+impl Delegated {
+    /// Makes them below this cgroup, in the hierarchies that matter here.
+    pub fn new(cgroup: &str) -> Self {
+        let names: &[&str] = if unified() { &["."] } else { &["pids", "memory", "freezer"] };
+        let mut parents = vec![];
+        for name in names {
+            let mount = Path::new("/sys/fs/cgroup").join(name);
+            let parent = mount.join(cgroup.trim_start_matches('/'));
+            if !mount.exists() || std::fs::create_dir_all(parent.join("own")).is_err() {
+                continue;
+            }
+            for above in parent.ancestors().skip(1).take_while(|above| above.starts_with(&mount)) {
+                let _ = std::fs::write(above.join("cgroup.subtree_control"), "+pids +memory");
+            }
+            let _ = std::fs::write(parent.join("cgroup.subtree_control"), "+pids +memory");
+            super::user::give(&parent);
+            parents.push(parent);
+        }
+        Self { cgroup: cgroup.to_string(), parents }
+    }
+
+    /// Whether the controller can be used in it.
+    pub fn has(&self, controller: &str) -> bool {
+        dir(&self.cgroup, controller).join("own").join(format!("{controller}.max")).exists()
+    }
+
+    /// The command with its process in the user's own cgroups.
+    pub fn enter(&self, cmd: super::Cmd) -> super::Cmd {
+        let files: Vec<_> = self
+            .parents
+            .iter()
+            .map(|parent| format!("echo $$ > {}/own/cgroup.procs", parent.display()))
+            .collect();
+        cmd.shell(&format!("{} && exec \"$@\"", files.join(" && ")))
+    }
+
+    /// The cgroup that the runtime makes a container's in: beside itself on v2, below itself on v1.
+    pub fn parent(&self) -> String {
+        if unified() { self.cgroup.clone() } else { format!("{}/own", self.cgroup) }
+    }
+}
+
+impl Drop for Delegated {
+    fn drop(&mut self) {
+        destroy(&self.cgroup);
+    }
+}

@@ -8,6 +8,7 @@ pub mod run;
 pub mod socket;
 pub mod test;
 pub mod trace;
+pub mod user;
 
 pub use config::Config;
 pub use run::{Cmd, Output};

@@ -168,19 +168,25 @@ impl Making<'_> {
 
     /// features.md C15: without rights, a container that asks for nothing runs without cgroups.
     fn denied(&mut self, at: usize) -> Result<()> {
-        let wanted = |file: &str| self.plan.writes.iter().any(|write| write.file == file);
-        if wanted("pids.max") {
-            let text = "cannot set pids limit: container could not join or create cgroup";
-            return Err(Error::new(Kind::System, text));
-        }
-        if self.plan.explicit_path || self.plan.writes.iter().any(|write| write.directory == at) {
-            let text = "rootless needs no limits + no cgrouppath when no permission is granted for cgroups";
-            return Err(Error::new(Kind::System, text).hint(
-                "have the cgroup delegated to this user, for instance by systemd-run --user -p Delegate=yes",
-            ));
-        }
-        self.index.push(None);
-        Ok(())
+        let planned = &self.plan.directories[at];
+        let wanted = || self.plan.writes.iter().filter(|write| write.directory == at);
+        let pids = wanted().find(|write| write.file == "pids.max");
+        let path = match pids.or_else(|| wanted().next()) {
+            Some(write) => &*write.json_path,
+            None if self.plan.explicit_path => "linux.cgroupsPath",
+            None => {
+                self.index.push(None);
+                return Ok(());
+            }
+        };
+        let text = if pids.is_some() {
+            "cannot set pids limit: container could not join or create cgroup"
+        } else {
+            "rootless needs no limits + no cgrouppath when no permission is granted for cgroups"
+        };
+        Err(Error::new(Kind::System, format!("{path}: {text} ({})", planned.path.display())).hint(
+            "have the cgroup delegated to this user, for instance by systemd-run --user --scope -p Delegate=yes",
+        ))
     }
 
     /// Opens the directory and gives it the controllers that the root has, through all its ancestors

@@ -38,7 +38,13 @@ impl StateRoot {
                     .with_context(|| format!("make the state directory {}", path.display()))?;
             }
             Err(error) => {
-                return Err(Error::system(format!("make the state directory {}", path.display()), error));
+                let made = Error::system(format!("make the state directory {}", path.display()), error);
+                return Err(match error {
+                    rustix::io::Errno::ACCESS if !rustix::process::geteuid().is_root() => {
+                        made.hint("an ordinary user sets XDG_RUNTIME_DIR, or gives --root")
+                    }
+                    _ => made,
+                });
             }
         }
         if self.xdg {

@@ -12,6 +12,7 @@ use crate::container::{self, Container, Id, Process, Record, State, Status, Stor
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
 use crate::plan::activation::Listen;
+use crate::plan::rootless::Caller;
 use crate::plan::{self, Plan, Request, show};
 use crate::process::launch::Sockets;
 use crate::process::notify::{self, Manager, Notify};
@@ -64,15 +65,16 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     let pid_file = args.pid_file.as_deref().map(std::path::absolute).transpose().context("--pid-file")?;
     let bundle = bundle(args.bundle.as_deref())?;
     let name = args.config.clone().unwrap_or_else(|| PathBuf::from("config.json"));
-    let loaded = crate::spec::load(&bundle, &name)?;
+    let mut loaded = crate::spec::load(&bundle, &name)?;
     let host = host(global)?;
     let state_root = global.state_root();
     let request = Request {
         listen: listen()?,
         notify: notify::wanted().map(|_| state_root.path.join(&args.id).join(notify::DIRECTORY)),
-        ..request(global, args, &bundle)
+        ..request(global, args, &bundle)?
     };
     check_passed(plan::passed_on(&request)?, request.listen.count)?;
+    loaded.warnings.extend(request.caller.add_user_namespace(&mut loaded.spec)?);
     let mut plan = plan::plan(&loaded.spec, &request, &host)?;
     if finish == Finish::Wait || plan.shows_runtime() {
         own_binary::run_from_clone()?;
@@ -177,15 +179,17 @@ pub(super) fn host(global: &Global) -> Result<Host> {
     Layout::detect()
 }
 
-pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Path) -> Request<'a> {
-    let in_user_namespace = crate::cli::in_user_namespace();
+/// What the plan depends on besides the spec.
+pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Path) -> Result<Request<'a>> {
+    let caller = caller()?;
     let rootless = match global.rootless {
         Rootless::True => true,
         Rootless::False => false,
-        Rootless::Auto => !rustix::process::geteuid().is_root() || in_user_namespace,
+        Rootless::Auto => caller.uid != 0 || caller.confined,
     };
-    Request {
+    Ok(Request {
         id: &args.id,
+        caller,
         bundle,
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
@@ -195,11 +199,25 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
         cgroup: plan::cgroup::Options {
             systemd: global.cgroup_manager == CgroupManager::Systemd,
             rootless,
-            user_namespace: in_user_namespace,
+            user_namespace: caller.confined,
         },
         no_cgroup: global.cgroup_manager == CgroupManager::Disabled,
         selinux: crate::rootfs::label::enabled,
+    })
+}
+
+/// Whose rights there are.
+fn caller() -> Result<Caller> {
+    use caps::Capability::{CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN};
+    let confined = crate::cli::in_user_namespace();
+    let uid = rustix::process::geteuid();
+    if uid.is_root() {
+        return Ok(Caller { confined, ..Caller::ROOT });
     }
+    let wanted = [CAP_SYS_ADMIN, CAP_SETUID, CAP_SETGID].iter().fold(0, |set, one| set | 1 << one.index());
+    let have = permitted_capabilities().context("read the own capabilities")?;
+    let gid = rustix::process::getegid().as_raw();
+    Ok(Caller { uid: uid.as_raw(), gid, privileged: have & wanted == wanted, confined })
 }
 
 /// Of the capabilities asked for, those that the runtime has to give (P11).

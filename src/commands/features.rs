@@ -34,8 +34,8 @@ mod built {
     ];
     pub const MEMORY_POLICY_FLAGS: &[&str] =
         &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
-    /// No annotation changes what this build does.
-    pub const UNSAFE_ANNOTATIONS: &[&str] = &[];
+    /// The annotations that change what this build does.
+    pub const UNSAFE_ANNOTATIONS: &[&str] = &["run.oci.keep_original_groups"];
     pub const SECCOMP_ACTIONS: &[&str] = &[
         "SCMP_ACT_ALLOW",
         "SCMP_ACT_ERRNO",
@@ -292,7 +292,8 @@ mod tests {
             ("1.0.0", "1.3.0")
         );
         assert_eq!(features.hooks().as_ref().unwrap().len(), 6);
-        assert_eq!(features.potentially_unsafe_config_annotations().as_deref(), Some(&[][..]));
+        let unsafe_ones = features.potentially_unsafe_config_annotations().as_deref();
+        assert_eq!(unsafe_ones, Some(&["run.oci.keep_original_groups".to_string()][..]));
     }
 
     /// [J4] Sorted, each once, with `rro` and without what is data or has its own entry.

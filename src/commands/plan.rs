@@ -14,9 +14,11 @@ use crate::plan::{plan, show};
 pub fn run(global: &Global, args: &PlanArgs) -> Result<i32> {
     let bundle = bundle(args.bundle.as_deref())?;
     let name = args.config.clone().unwrap_or_else(|| PathBuf::from("config.json"));
-    let loaded = crate::spec::load(&bundle, &name)?;
+    let mut loaded = crate::spec::load(&bundle, &name)?;
     let create = CreateArgs { id: "ID".into(), ..CreateArgs::default() };
-    let plan = plan(&loaded.spec, &request(global, &create, &bundle), &host(global)?)?;
+    let request = request(global, &create, &bundle)?;
+    request.caller.add_user_namespace(&mut loaded.spec)?;
+    let plan = plan(&loaded.spec, &request, &host(global)?)?;
     let steps = show::steps(&plan);
     let text = match args.format {
         PlanFormat::Text => show::to_text(&steps),

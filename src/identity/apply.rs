@@ -31,6 +31,30 @@ pub fn set_groups(groups: &[u32], lenient: bool) -> Result<(), Errno> {
     }
 }
 
+/// In a user namespace: becomes its root, or the container's user where root is not mapped (N11). Either way this process has all
+/// capabilities over the namespace; an id without a mapping could own no file there.
+///
+/// # Errors
+/// EINVAL: neither id is mapped; EPERM.
+pub fn become_root_of_namespace(uid: u32, gid: u32) -> Result<(), Errno> {
+    let (root, group) = (Uid::ROOT, Gid::ROOT);
+    match set_thread_res_gid(group, group, group) {
+        Err(Errno::INVAL) => {
+            let gid = Gid::from_raw(gid);
+            set_thread_res_gid(gid, gid, gid)?;
+        }
+        other => other?,
+    }
+    match set_thread_res_uid(root, root, root) {
+        Err(Errno::INVAL) => {
+            set_keep_capabilities(true)?;
+            let uid = Uid::from_raw(uid);
+            set_thread_res_uid(uid, uid, uid)
+        }
+        other => other,
+    }
+}
+
 /// Sets real, effective and saved group id, then user id, keeping the permitted capabilities.
 ///
 /// # Errors

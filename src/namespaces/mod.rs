@@ -37,6 +37,10 @@ pub struct NamespacePlan {
     pub join_user: Option<Join>,
     /// Contents of `uid_map` and `gid_map` of a new user namespace.
     pub id_maps: Option<IdMaps>,
+    /// The runtime itself is in a user namespace other than the initial one.
+    pub runtime_confined: bool,
+    /// The runtime is root of the machine.
+    pub runtime_is_root: bool,
     /// What the maps of a user namespace that is joined must be, where the spec gives mappings as well.
     pub expected_maps: Option<IdMaps>,
 }
@@ -48,12 +52,29 @@ pub struct IdMaps {
     pub uid: String,
     /// For `/proc/PID/gid_map`.
     pub gid: String,
+    /// The caller may not write `uid_map` by itself: newuidmap(1) does.
+    pub uid_helper: bool,
+    /// The same for `gid_map` and newgidmap(1).
+    pub gid_helper: bool,
+    /// The kernel lets `gid_map` be written only once setgroups(2) is denied.
+    pub deny_setgroups: bool,
 }
 
 impl NamespacePlan {
     /// Whether init is in a user namespace other than the runtime's.
     pub fn in_user_namespace(&self) -> bool {
         self.id_maps.is_some() || self.join_user.is_some()
+    }
+
+    /// Whether the initial user namespace is out of reach: no device nodes, no lower OOM score.
+    pub fn confined(&self) -> bool {
+        self.runtime_confined || self.in_user_namespace()
+    }
+
+    /// Whether a process between the runtime and init must join namespaces: before a user namespace is entered or made, where
+    /// the runtime's rights still hold, and in a way that can't be taken back (N6, N12).
+    pub fn joins_before_user_namespace(&self) -> bool {
+        self.join_user.is_some() || (self.id_maps.is_some() && !self.join.is_empty())
     }
 
     /// Whether a namespace of this type is made new.

@@ -123,6 +123,7 @@ mod tests {
         }))
         .unwrap();
         let mut request = crate::plan::Request {
+            caller: crate::plan::rootless::Caller::ROOT,
             id: "c1",
             bundle: Path::new("/b"),
             no_pivot: false,

@@ -12,6 +12,7 @@ pub mod process;
 pub mod resctrl;
 mod resources;
 pub mod rootfs;
+pub mod rootless;
 pub mod scheduling;
 pub mod show;
 
@@ -30,6 +31,7 @@ use crate::seccomp::{self, Program};
 use crate::spec::validate::sysctl_path;
 
 use process::ProcessPlan;
+use rootless::Caller;
 
 /// What the command line adds to the spec.
 #[derive(Debug)]
@@ -48,6 +50,8 @@ pub struct Request<'a> {
     pub listen: activation::Listen,
     /// The directory of the notify socket on the host, if the container is to have one.
     pub notify: Option<PathBuf>,
+    /// Whose rights there are.
+    pub caller: Caller,
     /// How cgroups are made.
     pub cgroup: cgroup::Options,
     /// Cgroups are not touched at all (`--cgroup-manager disabled`).
@@ -133,7 +137,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     let process = spec.process().as_ref();
     let process = process.ok_or_else(|| Error::new(Kind::Config, "process property must not be empty"))?;
     let mut warnings = Vec::new();
-    let namespaces = namespaces::plan(spec)?;
+    let namespaces = namespaces::plan(spec, &request.caller)?;
     let cgroup = cgroup_plan(spec, request, host)?;
     warnings.extend(cgroup.warnings.iter().cloned());
     let keyring = if request.no_new_keyring { None } else { Some(cstring(format!("_ses.{}", request.id))?) };
@@ -154,6 +158,8 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     };
     let scheduling = scheduling::plan(process, linux, &mut warnings)?;
     let mut process = process::plan(process, keyring)?;
+    process.keep_groups = rootless::keep_groups(spec);
+    rootless::check_groups(&process, namespaces.id_maps.as_ref())?;
     if request.notify.is_some() {
         process.set_variables(vec![activation::notify_variable()?]);
     }

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 
+use super::rootless::Caller;
 use crate::error::Result;
 use crate::namespaces::net_devices::NetDevice;
 use crate::namespaces::{IdMaps, Join, NamespacePlan, flag};
@@ -13,20 +14,24 @@ use crate::sys::clone::CLONE_NEWTIME;
 ///
 /// # Errors
 /// A path with a NUL byte.
-pub fn plan(spec: &Spec) -> Result<NamespacePlan> {
-    let mut plan = NamespacePlan::default();
+pub fn plan(spec: &Spec, caller: &Caller) -> Result<NamespacePlan> {
+    let mut plan = NamespacePlan {
+        runtime_confined: caller.confined,
+        runtime_is_root: caller.privileged && !caller.confined,
+        ..NamespacePlan::default()
+    };
     let Some(linux) = spec.linux() else { return Ok(plan) };
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let kind = namespace.typ();
         match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
             Some(path) => {
                 let path = super::cstring(path.as_os_str().as_encoded_bytes())?;
-                if kind == LinuxNamespaceType::User && linux.uid_mappings().is_some() {
+                if kind == LinuxNamespaceType::User && has_maps(linux) {
                     plan.expected_maps = Some(id_maps(linux));
                 }
                 join_by_path(&mut plan, Join { kind, path, index });
             }
-            None => make(&mut plan, kind, linux),
+            None => make(&mut plan, kind, linux, caller),
         }
     }
     // The mount namespace last: the paths of the others are the host's (N6).
@@ -42,7 +47,7 @@ fn join_by_path(plan: &mut NamespacePlan, join: Join) {
     }
 }
 
-fn make(plan: &mut NamespacePlan, kind: LinuxNamespaceType, linux: &Linux) {
+fn make(plan: &mut NamespacePlan, kind: LinuxNamespaceType, linux: &Linux, caller: &Caller) {
     match kind {
         LinuxNamespaceType::Cgroup => plan.new_cgroup = true,
         LinuxNamespaceType::Time => match time_offsets(linux) {
@@ -51,16 +56,24 @@ fn make(plan: &mut NamespacePlan, kind: LinuxNamespaceType, linux: &Linux) {
         },
         LinuxNamespaceType::User => {
             plan.clone_flags |= flag(kind);
-            plan.id_maps = Some(id_maps(linux));
+            let mut maps = id_maps(linux);
+            caller.decide(&mut maps);
+            plan.id_maps = Some(maps);
         }
         _ => plan.clone_flags |= flag(kind),
     }
+}
+
+fn has_maps(linux: &Linux) -> bool {
+    let some = |list: &Option<Vec<LinuxIdMapping>>| list.as_ref().is_some_and(|list| !list.is_empty());
+    some(linux.uid_mappings()) || some(linux.gid_mappings())
 }
 
 fn id_maps(linux: &Linux) -> IdMaps {
     IdMaps {
         uid: map_lines(linux.uid_mappings().as_deref().unwrap_or_default()),
         gid: map_lines(linux.gid_mappings().as_deref().unwrap_or_default()),
+        ..IdMaps::default()
     }
 }
 
@@ -106,7 +119,7 @@ mod tests {
     use super::*;
 
     fn plan_of(linux: serde_json::Value) -> NamespacePlan {
-        plan(&serde_json::from_value(serde_json::json!({ "linux": linux })).unwrap()).unwrap()
+        plan(&serde_json::from_value(serde_json::json!({ "linux": linux })).unwrap(), &Caller::ROOT).unwrap()
     }
 
     /// [N1] [N4] [N14]

@@ -39,6 +39,8 @@ pub struct ProcessPlan {
     pub gid: u32,
     /// Supplementary group ids, exactly these.
     pub groups: Vec<u32>,
+    /// The caller's supplementary groups stay (X14).
+    pub keep_groups: bool,
     /// File mode creation mask.
     pub umask: u32,
     /// Capability sets, as bit masks.
@@ -84,6 +86,7 @@ pub fn plan(process: &Process, keyring: Option<CString>) -> Result<ProcessPlan> 
         uid: user.uid(),
         gid: user.gid(),
         groups: user.additional_gids().clone().unwrap_or_default(),
+        keep_groups: false,
         umask: user.umask().unwrap_or(0o022),
         capabilities: capabilities(process.capabilities().as_ref())?,
         available: ALL_CAPABILITIES,

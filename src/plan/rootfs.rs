@@ -148,13 +148,23 @@ fn cgroup(options: &MountOptions, fstype: &str, around: &Around<'_>) -> Result<M
         let found = place.cgroup.directories.iter().find(|directory| directory.controllers == controllers);
         found.map(|directory| cstring(directory.path.as_os_str().as_encoded_bytes())).transpose()
     };
+    let runtime = |mount: &Path, own: &Path| -> Result<Option<CString>> {
+        // It stays in the runtime's cgroups where it may not have its own (U4).
+        let below = mount.join(own.strip_prefix("/").unwrap_or(own));
+        if place.cgroup.rootless { cstring(below.as_os_str().as_encoded_bytes()).map(Some) } else { Ok(None) }
+    };
     let hierarchies = match &place.host.layout {
         Layout::V1 { hierarchies, .. } if fstype == "cgroup" => hierarchies,
-        _ => {
+        layout => {
+            let mount = match layout {
+                Layout::V1 { unified, .. } => unified.as_deref().unwrap_or(Path::new("/sys/fs/cgroup")),
+                Layout::V2 { mount } => mount,
+            };
             return Ok(MountAction::CgroupV2 {
                 flags: options.flags,
                 namespace: *own_cgroup,
                 container: own("")?,
+                runtime: runtime(mount, &place.host.own_v2)?,
                 may_hide: place.rootless,
             });
         }
@@ -174,6 +184,7 @@ fn cgroup(options: &MountOptions, fstype: &str, around: &Around<'_>) -> Result<M
             name: cstring(name)?,
             data: cstring(data)?,
             container: if *own_cgroup { None } else { own(controllers)? },
+            runtime: runtime(&hierarchy.mount, &hierarchy.own)?,
         });
     }
     let data = super::label::data("mode=755", "tmpfs", place.label);

@@ -120,13 +120,24 @@ fn namespaces(plan: &NamespacePlan, list: &mut List) {
         made.push("time");
     }
     list.add("parent", "make init in new namespaces", made.join(" "), "linux.namespaces");
-    for join in plan.join_user.iter().chain(&plan.join_pid).chain(&plan.join) {
+    let first = plan.joins_before_user_namespace();
+    for join in plan.join.iter().filter(|_| first).chain(&plan.join_pid).chain(&plan.join_user) {
+        let detail = format!("{} {}", name(join.kind), text(&join.path));
+        let by = if first { "go-between" } else { "parent" };
+        list.add(by, "join namespace", detail, format!("linux.namespaces[{}]", join.index));
+    }
+    for join in plan.join.iter().filter(|_| !first) {
         let detail = format!("{} {}", name(join.kind), text(&join.path));
         list.add("init", "join namespace", detail, format!("linux.namespaces[{}]", join.index));
     }
     if let Some(maps) = &plan.id_maps {
-        list.add("parent", "map user ids", maps.uid.trim_end().replace('\n', ", "), "linux.uidMappings");
-        list.add("parent", "map group ids", maps.gid.trim_end().replace('\n', ", "), "linux.gidMappings");
+        let by = |helper, program| if helper { program } else { "parent" };
+        let lines = |text: &str| text.trim_end().replace('\n', ", ");
+        if maps.deny_setgroups {
+            list.add("parent", "deny setgroups", "", "linux.gidMappings");
+        }
+        list.add(by(maps.uid_helper, "newuidmap"), "map user ids", lines(&maps.uid), "linux.uidMappings");
+        list.add(by(maps.gid_helper, "newgidmap"), "map group ids", lines(&maps.gid), "linux.gidMappings");
     }
     if let Some(offsets) = &plan.time_offsets {
         list.add("init", "set clocks", offsets.trim_end().replace('\n', ", "), "linux.timeOffsets");

@@ -1,5 +1,6 @@
 //! Sentences for failures in init: the step, its place in config.json, what was being done, the errno's text.
 
+use oci_spec::runtime::LinuxNamespaceType;
 use rustix::io::Errno;
 
 mod scheduling;
@@ -8,7 +9,7 @@ use super::channel::Failure;
 use super::step::{Position, Step};
 use crate::error::{Error, Kind, errno_text};
 use crate::fault::Action;
-use crate::namespaces::{Join, NamespacePlan, name};
+use crate::namespaces::{Join, NamespacePlan, flag, name};
 use crate::plan::Plan;
 use crate::rootfs::tree::{MountAction, MountOp};
 
@@ -21,6 +22,13 @@ pub fn failure(plan: &Plan, failure: &Failure) -> Error {
         Step::Exec => return exec_failed(text, fault.errno),
         Step::CreateContainer | Step::StartContainer if !text.is_empty() => {
             return hook_failed(*position, text);
+        }
+        // Of unshare(2) it means one thing only.
+        Step::CgroupNamespace if fault.errno == Errno::INVAL => {
+            return not_enabled(LinuxNamespaceType::Cgroup);
+        }
+        Step::TimeNamespace if fault.errno == Errno::INVAL && fault.action == Action::Step => {
+            return not_enabled(LinuxNamespaceType::Time);
         }
         _ => {}
     }
@@ -46,7 +54,12 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Start => "start of init".into(),
         Step::UserNamespace => "linux.uidMappings: become root of the user namespace".into(),
         Step::Join => {
-            let joins = plan.namespaces.join.iter().chain(&plan.namespaces.join_user);
+            let joins = plan
+                .namespaces
+                .join
+                .iter()
+                .chain(&plan.namespaces.join_user)
+                .chain(&plan.namespaces.join_pid);
             let what = joins.clone().find(|join| join.index == index);
             let what =
                 what.map(|join| format!("{} namespace {}", name(join.kind), join.path.to_string_lossy()));
@@ -147,6 +160,7 @@ fn doing(plan: &Plan, position: Position, action: Action) -> String {
         Action::Write => "write".into(),
         Action::CopyUp => "copy what the directory holds into the tmpfs".into(),
         Action::Label => "set the label of linux.mountLabel".into(),
+        Action::Join => "enter the namespace".into(),
         _ => "check".into(),
     }
 }
@@ -208,7 +222,10 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
         (_, Action::CopyUp, Errno::NOSPC) => Some("the tmpfs is too small for it: see size= and nr_inodes="),
         (_, Action::CopyUp, Errno::LOOP) => Some("its directories are nested too deep"),
         (_, Action::CopyUp, Errno::PERM) => Some("device nodes can't be made in a user namespace"),
-        (Step::Join, _, Errno::INVAL) => Some("the path is not a namespace of this type"),
+        (Step::Join, ..) => join_hint(errno),
+        (Step::UserNamespace, _, Errno::INVAL) => {
+            Some("root and the user of process.user are both unmapped in it")
+        }
         (Step::Ids | Step::Groups, _, Errno::INVAL) => Some("the id is unmapped in the user namespace"),
         (Step::Groups, _, Errno::PERM) => Some("cannot set any additional groups in a rootless container"),
         (Step::IoPriority, _, Errno::PERM) => Some("IOPRIO_CLASS_RT takes CAP_SYS_NICE"),
@@ -266,11 +283,30 @@ pub fn join_failed(join: &Join, errno: Errno) -> Error {
         format_args!("linux.namespaces[{}]: join {} namespace {path}", join.index, name(join.kind)),
         errno,
     );
-    if errno == Errno::INVAL { error.hint("the path is not a namespace of this type") } else { error }
+    match join_hint(errno) {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn join_hint(errno: Errno) -> Option<&'static str> {
+    Some(match errno {
+        Errno::INVAL => "the path is not a namespace of this type",
+        Errno::PERM => {
+            "it belongs to a user namespace over which neither the runtime nor the container has rights"
+        }
+        _ => return None,
+    })
 }
 
 /// A failed clone3(2).
-pub fn clone_failed(errno: Errno, namespaces: &NamespacePlan) -> Error {
+pub fn clone_failed(errno: Errno, plan: &Plan) -> Error {
+    let namespaces = &plan.namespaces;
+    if errno == Errno::INVAL
+        && let Some(kind) = missing_type(namespaces, |file| std::fs::exists(file).unwrap_or(true))
+    {
+        return not_enabled(kind);
+    }
     let error = Error::system("make init in its namespaces", errno);
     match errno {
         Errno::PERM if namespaces.id_maps.is_some() => {
@@ -279,6 +315,53 @@ pub fn clone_failed(errno: Errno, namespaces: &NamespacePlan) -> Error {
         Errno::PERM => error.hint("making namespaces takes root or a user namespace"),
         Errno::NOSPC => error.hint("a limit in /proc/sys/user/max_*_namespaces is reached"),
         Errno::INVAL => error.hint("a namespace type of linux.namespaces isn't enabled in the kernel"),
+        // cgroups(7): who moves a process needs to write to cgroup.procs of the common ancestor, too.
+        Errno::ACCESS => error.hint(
+            "init may not be moved into its cgroup: run davit inside of the cgroup that is delegated to this user, for instance by \
+             systemd-run --user --scope -p Delegate=yes",
+        ),
         _ => error,
+    }
+}
+
+/// The first type of namespace to be made that has no file below /proc/self/ns.
+fn missing_type(namespaces: &NamespacePlan, exists: impl Fn(&str) -> bool) -> Option<LinuxNamespaceType> {
+    use LinuxNamespaceType::{Ipc, Mount, Network, Pid, Time, User, Uts};
+    let types = [
+        (User, "user"),
+        (Time, "time"),
+        (Pid, "pid"),
+        (Network, "net"),
+        (Ipc, "ipc"),
+        (Uts, "uts"),
+        (Mount, "mnt"),
+    ];
+    let made = |kind| namespaces.clone_flags & flag(kind) != 0;
+    let missing = |file: &str| !exists(&format!("/proc/self/ns/{file}"));
+    types.into_iter().find(|(kind, file)| made(*kind) && missing(file)).map(|(kind, _)| kind)
+}
+
+/// N13.
+fn not_enabled(kind: LinuxNamespaceType) -> Error {
+    Error::config("linux.namespaces", format_args!("{} namespaces aren't enabled in the kernel", name(kind)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [N13]
+    #[test]
+    fn the_missing_type_is_named() {
+        let plan = NamespacePlan {
+            clone_flags: flag(LinuxNamespaceType::User) | flag(LinuxNamespaceType::Time),
+            ..NamespacePlan::default()
+        };
+        let without = |gone: &'static str| missing_type(&plan, move |file| !file.ends_with(gone));
+        assert_eq!(without("/user"), Some(LinuxNamespaceType::User));
+        assert_eq!(without("/time"), Some(LinuxNamespaceType::Time));
+        assert_eq!(without("/net"), None);
+        let text = not_enabled(LinuxNamespaceType::Time).to_string();
+        assert_eq!(text, "linux.namespaces: time namespaces aren't enabled in the kernel");
     }
 }

@@ -1,16 +1,19 @@
 //! The parent: makes one child, does what only the parent can, and hears how it went.
 
+use std::ffi::CString;
 use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::channel::{self, Message};
 use super::describe;
+use super::go_between;
 use super::hooks::{self, inside};
 use super::id_maps;
 use super::init::Init;
+use super::join::{self, Joins};
 use super::own_binary;
 use super::pidfd_socket::PidfdSocket;
 use super::sources;
@@ -18,12 +21,11 @@ use super::step::{Progress, Step};
 use crate::cgroups::Cgroup;
 use crate::container::{Container, Phase, Process, State, Status};
 use crate::error::{Context, Error, Kind, Result};
-use crate::namespaces::{Join, name, net_devices};
+use crate::namespaces::{Join, net_devices};
 use crate::plan::Plan;
 use crate::sys::clone::{self, Child};
 use crate::sys::exec::Room;
 use crate::sys::fd;
-use crate::sys::page::SharedWord;
 use crate::sys::procfs::Proc;
 
 /// Sockets that are for init.
@@ -48,7 +50,7 @@ pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: 
         progress: &progress,
         channel: child_end,
         sources: sources::open(plan, &proc)?,
-        joins: plan.namespaces.join.iter().map(open_namespace).collect::<Result<_>>()?,
+        joins: Joins::open(&plan.namespaces.join)?,
         start: sockets.start.map(|listener| waiting_room(plan).map(|room| (listener, room))).transpose()?,
         states: inside::States::prepare(plan, &container.record)?,
         hide_early: rustix::process::geteuid().is_root(),
@@ -68,18 +70,6 @@ pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: 
             Err(explain_death(error, status, cgroup))
         }
     }
-}
-
-/// Opens the file of a namespace to join.
-///
-/// # Errors
-/// `linux.namespaces[N].path: open …`.
-pub(super) fn open_namespace(join: &Join) -> Result<OwnedFd> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    rustix::fs::openat(CWD, &join.path, flags, Mode::empty()).with_context(|| {
-        let (kind, path) = (name(join.kind), join.path.to_string_lossy());
-        format!("linux.namespaces[{}].path: open {kind} namespace {path}", join.index)
-    })
 }
 
 /// Mapped here, before the container's own limits are in force.
@@ -104,8 +94,8 @@ fn ignored_signals(proc: &Proc) -> Result<u64> {
 /// One clone3. A pid namespace that is joined is entered by the parent, for its children only, and left again.
 fn clone_init(plan: &Plan, cgroup: &Cgroup, init: &Init<'_>, parent_end: &OwnedFd) -> Result<Child> {
     let namespaces = &plan.namespaces;
-    if let Some(user) = &namespaces.join_user {
-        return clone_into_user_namespace(plan, cgroup, init, user, parent_end);
+    if namespaces.joins_before_user_namespace() {
+        return go_between::clone_init(plan, cgroup, init, parent_end);
     }
     let joined = namespaces.join_pid.as_ref().map(enter_pid_namespace).transpose()?;
     let made = clone::clone3(namespaces.clone_flags, cgroup.clone_into_fd(), false, || {
@@ -116,60 +106,16 @@ fn clone_init(plan: &Plan, cgroup: &Cgroup, init: &Init<'_>, parent_end: &OwnedF
     if let Some(own) = joined {
         clone::setns(own.as_fd(), libc::CLONE_NEWPID).context("return to the own pid namespace")?;
     }
-    made.map_err(|errno| describe::clone_failed(errno, namespaces))
+    made.map_err(|errno| describe::clone_failed(errno, plan))
 }
 
 /// Lets the next child be in the namespace; gives the own one to go back to.
 fn enter_pid_namespace(join: &Join) -> Result<OwnedFd> {
     let own = rustix::fs::openat(CWD, c"/proc/self/ns/pid", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
         .context("open /proc/self/ns/pid")?;
-    let file = open_namespace(join)?;
+    let file = join::open(join)?;
     clone::setns(file.as_fd(), libc::CLONE_NEWPID).map_err(|errno| describe::join_failed(join, errno))?;
     Ok(own)
-}
-
-/// The one case with a process in between: the other namespaces must be made inside the user namespace that is
-/// joined, and whoever has joined it can't come back. It makes init as its sibling and ends.
-fn clone_into_user_namespace(
-    plan: &Plan,
-    cgroup: &Cgroup,
-    init: &Init<'_>,
-    user: &Join,
-    parent_end: &OwnedFd,
-) -> Result<Child> {
-    let file = open_namespace(user)?;
-    let pid_file = plan.namespaces.join_pid.as_ref().map(open_namespace).transpose()?;
-    let pid = SharedWord::new().context("share a page")?;
-    let middle = clone::clone3(0, None, false, || {
-        // Else both would keep the channel open that tells them of the parent's death.
-        fd::close_in_child(parent_end.as_fd());
-        init.progress.at(Step::Join, user.index);
-        let result = clone::setns(file.as_fd(), libc::CLONE_NEWUSER)
-            .and_then(|()| {
-                pid_file.as_ref().map_or(Ok(()), |file| clone::setns(file.as_fd(), libc::CLONE_NEWPID))
-            })
-            .and_then(|()| {
-                clone::clone3(plan.namespaces.clone_flags, cgroup.clone_into_fd(), true, || init.run())
-            });
-        match result {
-            Ok(child) => {
-                pid.set(child.pid.unsigned_abs());
-                0
-            }
-            Err(errno) => {
-                channel::send_failed(&init.channel, init.progress.position(), errno.into(), b"");
-                1
-            }
-        }
-    })
-    .map_err(|errno| describe::clone_failed(errno, &plan.namespaces))?;
-    reap(&middle);
-    let pid = i32::try_from(pid.get()).unwrap_or(0);
-    let Some(known) = Pid::from_raw(pid) else {
-        return Err(describe::join_failed(user, Errno::PERM));
-    };
-    let pidfd = rustix::process::pidfd_open(known, PidfdFlags::empty()).context("open a pidfd of init")?;
-    Ok(Child { pid, pidfd })
 }
 
 /// What only the parent can do for init, while that builds its file tree; then the word to go on.
@@ -183,6 +129,10 @@ fn attend(
 ) -> Result<()> {
     if let Some(maps) = &plan.namespaces.id_maps {
         id_maps::write(proc, pid, maps)?;
+        // Here, with the runtime's rights: in its user namespace init has none to lower it.
+        if let Some(score) = &plan.process.oom_score_adj {
+            set_oom_score(plan, proc, pid, score)?;
+        }
     }
     if let (Some(join), Some(maps)) = (&plan.namespaces.join_user, &plan.namespaces.expected_maps) {
         id_maps::compare(proc, pid, join, maps)?;
@@ -198,6 +148,17 @@ fn attend(
     container.record.phase = if plan.stops_midway() { Phase::Creating } else { Phase::Created };
     container.save()?;
     let_go(channel)
+}
+
+fn set_oom_score(plan: &Plan, proc: &Proc, pid: i32, score: &str) -> Result<()> {
+    let file = CString::new(format!("{pid}/oom_score_adj")).unwrap_or_default();
+    match proc.write(&file, score.as_bytes()) {
+        // Without the right to lower it, a rootless container keeps the caller's (U5).
+        Err(Errno::ACCESS | Errno::PERM) if !plan.namespaces.runtime_is_root => Ok(()),
+        other => {
+            other.with_context(|| format!("process.oomScoreAdj: write {score} to /proc/{pid}/oom_score_adj"))
+        }
+    }
 }
 
 fn let_go(channel: &OwnedFd) -> Result<()> {
@@ -264,7 +225,7 @@ pub fn kill_and_reap(child: &Child) -> Option<i32> {
 }
 
 /// Waits for a child's end; gives the signal that killed it.
-fn reap(child: &Child) -> Option<i32> {
+pub(super) fn reap(child: &Child) -> Option<i32> {
     let wait = || waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
     rustix::io::retry_on_intr(wait).ok().flatten().and_then(|status| status.terminating_signal())
 }

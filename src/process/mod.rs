@@ -2,9 +2,11 @@
 
 pub mod channel;
 pub mod describe;
+mod go_between;
 pub mod hooks;
 mod id_maps;
 pub mod init;
+mod join;
 pub mod labels;
 pub mod launch;
 pub mod notify;

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{channel, launch};
+use super::{channel, join, launch};
 use crate::error::{Context, Error, Result};
 use crate::fault::Fault;
 use crate::plan::Plan;
@@ -40,9 +40,8 @@ pub fn refuse_rootless(plan: &Plan) -> Result<()> {
 pub fn open(plan: &Plan, proc: &Proc) -> Result<Vec<(usize, OwnedFd)>> {
     let mut sources = Vec::new();
     let mut namespaces = Vec::new();
-    let shared = plan.rootfs.propagation & libc::MS_SHARED != 0;
     for (index, op) in plan.rootfs.mounts.iter().enumerate() {
-        let Some(tree) = tree(index, op, shared)? else { continue };
+        let Some(tree) = tree(index, op, plan)? else { continue };
         if let Some(id_map) = &op.id_map {
             let at = match namespaces.iter().position(|(known, _)| *known == &id_map.namespace) {
                 Some(at) => at,
@@ -60,14 +59,23 @@ pub fn open(plan: &Plan, proc: &Proc) -> Result<Vec<(usize, OwnedFd)>> {
     Ok(sources)
 }
 
-fn tree(index: usize, op: &MountOp, shared: bool) -> Result<Option<OwnedFd>> {
+fn tree(index: usize, op: &MountOp, plan: &Plan) -> Result<Option<OwnedFd>> {
     match &op.action {
         MountAction::Bind { source, recursive, early: true, .. } => {
-            let tree = mounts::clone_tree(source, *recursive).map_err(|fault| {
-                let source = source.to_string_lossy();
-                Error::system(format_args!("mounts[{index}].source: open {source}"), fault.errno)
-            })?;
-            if !shared {
+            let tree = match mounts::clone_tree(source, *recursive) {
+                Ok(tree) => tree,
+                // An ordinary user has the right in its new user namespace only: init opens it there.
+                Err(Fault { errno: Errno::PERM, .. })
+                    if op.id_map.is_none() && plan.namespaces.in_user_namespace() =>
+                {
+                    return Ok(None);
+                }
+                Err(Fault { errno, .. }) => {
+                    let source = source.to_string_lossy();
+                    return Err(Error::system(format_args!("mounts[{index}].source: open {source}"), errno));
+                }
+            };
+            if plan.rootfs.propagation & libc::MS_SHARED == 0 {
                 // As it would be, had init opened it: mounts in the container must not reach the host (M25).
                 mounts::enslave(&tree).with_context(|| format!("mounts[{index}].source: set propagation"))?;
             }
@@ -99,7 +107,7 @@ fn tree(index: usize, op: &MountOp, shared: bool) -> Result<Option<OwnedFd>> {
 fn namespace(plan: &Plan, proc: &Proc, index: usize, wanted: &MapNamespace) -> Result<OwnedFd> {
     match (wanted, &plan.namespaces.join_user) {
         (MapNamespace::Made { uid, gid }, _) => make_namespace(proc, index, uid, gid),
-        (MapNamespace::Joined, Some(join)) => launch::open_namespace(join),
+        (MapNamespace::Joined, Some(join)) => join::open(join),
         (MapNamespace::Joined, None) => {
             Err(Error::config(&format!("mounts[{index}]"), "there is no user namespace to join"))
         }

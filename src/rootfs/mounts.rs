@@ -287,7 +287,9 @@ impl AdoptedMode {
 }
 
 fn cgroup_v2(root: BorrowedFd<'_>, op: &MountOp) -> Result<(), Fault> {
-    let MountAction::CgroupV2 { flags, namespace, container, may_hide } = &op.action else { return Ok(()) };
+    let MountAction::CgroupV2 { flags, namespace, container, runtime, may_hide } = &op.action else {
+        return Ok(());
+    };
     let directory = directory(root, &op.target)?;
     if *namespace {
         match mount_on(&directory, Some(c"cgroup"), Some(c"cgroup2"), *flags, None) {
@@ -296,7 +298,8 @@ fn cgroup_v2(root: BorrowedFd<'_>, op: &MountOp) -> Result<(), Fault> {
             other => return other,
         }
     }
-    let tree = match clone_tree(container.as_deref().unwrap_or(c"/sys/fs/cgroup"), false) {
+    let container = container.as_deref().unwrap_or(CGROUPS);
+    let tree = match clone_cgroup(container, runtime.as_deref()) {
         Err(Fault { errno: Errno::NOENT | Errno::ACCESS | Errno::PERM, .. }) if *may_hide => {
             let mode = Some(c"mode=555,nr_inodes=2,nr_blocks=1");
             return mount_on(&directory, Some(c"none"), Some(c"tmpfs"), *flags | libc::MS_RDONLY, mode);
@@ -306,6 +309,21 @@ fn cgroup_v2(root: BorrowedFd<'_>, op: &MountOp) -> Result<(), Fault> {
     let set = super::options::mount_attributes(*flags);
     locked::change(tree.as_fd(), Attributes { set, ..Attributes::default() }, false)?;
     attach(tree.as_fd(), directory.as_fd())
+}
+
+const CGROUPS: &CStr = c"/sys/fs/cgroup";
+
+/// The container's cgroup; where it has none that of the runtime, which is not the container's to change (Z10).
+fn clone_cgroup(container: &CStr, runtime: Option<&CStr>) -> Result<OwnedFd, Fault> {
+    match (clone_tree(container, false), runtime) {
+        (Err(Fault { errno: Errno::NOENT, .. }), Some(runtime)) => {
+            let tree = clone_tree(runtime, false)?;
+            let readonly = Attributes { set: ATTR_RDONLY, ..Attributes::default() };
+            locked::change(tree.as_fd(), readonly, false)?;
+            Ok(tree)
+        }
+        (other, _) => other,
+    }
 }
 
 /// The writable tmpfs that holds a directory for each hierarchy.
@@ -336,7 +354,7 @@ fn cgroup_hierarchy(base: &OwnedFd, hierarchy: &CgroupMount, flags: u64) -> Resu
         return mount(Some(c"cgroup"), &hierarchy.name, Some(c"cgroup"), flags, Some(&hierarchy.data))
             .during(Action::Mount);
     };
-    let tree = clone_tree(container, false)?;
+    let tree = clone_cgroup(container, hierarchy.runtime.as_deref())?;
     let set = super::options::mount_attributes(flags);
     set_attributes(tree.as_fd(), c"", false, Attributes { set, ..Attributes::default() }, None)
         .during(Action::Flags)?;

@@ -133,6 +133,8 @@ pub enum MountAction {
         namespace: bool,
         /// The container's own cgroup on the host, to be bound else.
         container: Option<CString>,
+        /// Instead of it the runtime's own one, read-only, for a rootless container that was allowed none.
+        runtime: Option<CString>,
         /// The runtime may have no right to either: then an empty directory hides the host's tree (M43).
         may_hide: bool,
     },
@@ -172,6 +174,8 @@ pub struct CgroupMount {
     pub data: CString,
     /// The container's own cgroup on the host, to be bound where it has no cgroup namespace.
     pub container: Option<CString>,
+    /// The runtime's own one, for a rootless container that was allowed none.
+    pub runtime: Option<CString>,
 }
 
 /// A device node or fifo.

@@ -50,6 +50,16 @@ impl Proc {
         }
     }
 
+    /// Opens a namespace file of this process: a magic link, so that its end is checked instead of the way.
+    ///
+    /// # Errors
+    /// EINVAL (no namespace is there), ENOENT.
+    pub fn open_namespace(&self, path: &CStr) -> Result<OwnedFd, Errno> {
+        const NSFS_MAGIC: i64 = 0x6e73_6673;
+        let file = rustix::fs::openat(&self.root, path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
+        if rustix::fs::fstatfs(&file)?.f_type == NSFS_MAGIC { Ok(file) } else { Err(Errno::INVAL) }
+    }
+
     /// Writes `value` to a file by one call.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ mod user;
 
 use super::channel;
 use super::hooks::inside;
+use super::join::Joins;
 use super::program::{self, Program};
 use super::step::{Progress, Step};
 use crate::container::INIT_COMM;
@@ -35,8 +36,8 @@ pub struct Init<'a> {
     pub channel: OwnedFd,
     /// The host's procfs.
     pub proc: Proc,
-    /// Namespace files to join: those of `plan.namespaces.join`, in order.
-    pub joins: Vec<OwnedFd>,
+    /// The namespaces to join.
+    pub joins: Joins<'a>,
     /// Sources of bind mounts that the parent opened, by the mount's index.
     pub sources: Vec<(usize, OwnedFd)>,
     /// `create`: where it listens for `start`, and room for what it keeps while it waits. None: it executes the program at once (`run`).
@@ -131,23 +132,25 @@ impl Init<'_> {
     /// that only the caller may read are opened before that (M45).
     fn enter_namespaces(&self) -> Result<Vec<(usize, OwnedFd)>, Fault> {
         let namespaces = &self.plan.namespaces;
-        for (join, file) in namespaces.join.iter().zip(&self.joins) {
-            self.progress.at(Step::Join, join.index);
-            let kind = i32::try_from(crate::namespaces::flag(join.kind)).unwrap_or(0);
-            clone::setns(file.as_fd(), kind)?;
-        }
+        self.joins.join(self.progress, false)?;
         // Before the change of ids: /proc/self of a process that is not dumpable is owned by the host's root.
         if let Some(offsets) = &namespaces.time_offsets {
             self.progress.enter(Step::TimeNamespace);
             clone::unshare(clone::CLONE_NEWTIME)?;
             self.proc.write(c"self/timens_offsets", offsets.as_bytes()).during(Action::Write)?;
+            // Before Linux 6.3 execve does not enter it.
+            let new = self.proc.open_namespace(c"self/ns/time_for_children").during(Action::Open)?;
+            clone::setns(new.as_fd(), i32::try_from(clone::CLONE_NEWTIME).unwrap_or(0))
+                .during(Action::Join)?;
         }
         let mut sources = Vec::new();
         if namespaces.in_user_namespace() {
             sources = self.open_sources()?;
             self.progress.enter(Step::UserNamespace);
-            apply::set_groups(&[], true)?;
-            apply::set_ids(0, 0)?;
+            if !self.plan.process.keep_groups {
+                apply::set_groups(&[], true)?;
+            }
+            apply::become_root_of_namespace(self.plan.process.uid, self.plan.process.gid)?;
             rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         }
         if namespaces.in_user_namespace() || !self.hide_early {

@@ -19,7 +19,10 @@ impl Init<'_> {
     pub(super) fn open_sources(&self) -> Result<Vec<(usize, OwnedFd)>, Fault> {
         let mut sources = Vec::with_capacity(self.plan.rootfs.mounts.len());
         for (index, op) in self.plan.rootfs.mounts.iter().enumerate() {
-            let MountAction::Bind { source, recursive, early: false, .. } = &op.action else { continue };
+            let MountAction::Bind { source, recursive, .. } = &op.action else { continue };
+            if self.sources.iter().any(|(at, _)| *at == index) {
+                continue;
+            }
             self.progress.at(Step::Mount, index);
             match mounts::clone_tree(source, *recursive) {
                 Ok(tree) => sources.push((index, tree)),
@@ -52,7 +55,7 @@ impl Init<'_> {
         if plan.dev_links {
             self.progress.enter(Step::DevLinks);
             let dev = DevDirectory::open(root.as_fd())?;
-            let bind = self.plan.namespaces.in_user_namespace();
+            let bind = self.plan.namespaces.confined();
             for (index, node) in plan.devices.iter().enumerate() {
                 self.progress.at(Step::Device, index);
                 dev.make(root.as_fd(), node, bind)?;

@@ -23,13 +23,9 @@ impl Init<'_> {
             self.proc.write(&sysctl.file, sysctl.value.as_bytes()).during(Action::Write)?;
         }
         let process = &self.plan.process;
-        if let Some(score) = &process.oom_score_adj {
+        if !self.plan.namespaces.in_user_namespace() {
             self.progress.enter(Step::OomScore);
-            match self.proc.write(c"self/oom_score_adj", score.as_bytes()) {
-                // Without the right to lower it, a rootless container keeps the caller's (U5).
-                Err(Errno::ACCESS | Errno::PERM) if self.plan.namespaces.in_user_namespace() => {}
-                other => other.during(Action::Write)?,
-            }
+            self.write_oom_score().during(Action::Write)?;
         }
         if let Some(profile) = &process.apparmor {
             self.progress.enter(Step::AppArmor);
@@ -49,6 +45,16 @@ impl Init<'_> {
             }
         }
         Ok(())
+    }
+
+    /// Where there is a user namespace, before it is entered: in there nobody may lower it.
+    pub(in super::super) fn write_oom_score(&self) -> Result<(), Errno> {
+        let Some(score) = &self.plan.process.oom_score_adj else { return Ok(()) };
+        match self.proc.write(c"self/oom_score_adj", score.as_bytes()) {
+            // Without the right to lower it, a rootless container keeps the caller's (U5).
+            Err(Errno::ACCESS | Errno::PERM) if !self.plan.namespaces.runtime_is_root => Ok(()),
+            other => other,
+        }
     }
 
     /// From the runtime's root to the container's user, in the order that each right is still there for.
@@ -81,7 +87,9 @@ impl Init<'_> {
         self.progress.enter(Step::WorkingDirectory);
         let early = rustix::process::chdir(&process.cwd);
         self.progress.enter(Step::Groups);
-        apply::set_groups(&process.groups, self.plan.namespaces.in_user_namespace())?;
+        if !process.keep_groups {
+            apply::set_groups(&process.groups, self.plan.namespaces.confined())?;
+        }
         self.progress.enter(Step::Ids);
         apply::set_ids(process.uid, process.gid)?;
         // Changing ids clears it (prctl(2)).
