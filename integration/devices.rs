@@ -135,3 +135,27 @@ fn bad_rule() {
         t.assert_clean();
     }
 }
+
+/// [D13] in a user namespace the kernel takes no device rules: the container starts without, and what its user may open
+/// it may open. The same container outside of one is denied.
+#[test]
+fn no_rules_in_a_user_namespace() {
+    let mut t = Test::new();
+    let device = t.dir.join("device");
+    let number = rustix::fs::makedev(10, 237);
+    let mode = rustix::fs::Mode::from_raw_mode(0o666);
+    rustix::fs::mknodat(rustix::fs::CWD, &device, rustix::fs::FileType::CharacterDevice, mode, number)
+        .unwrap();
+    need!(std::fs::File::open(&device).is_ok(), "no /dev/loop-control in this kernel");
+    std::fs::write(t.rootfs.join("device"), "").unwrap();
+    t.config.mount("/device", "bind", device.to_str().unwrap(), &["bind"]);
+    t.sh("true < /device && echo opened");
+    t.run().code(1).says("Operation not permitted");
+    let map = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+    t.config.namespace("user").set("linux.uidMappings", map.clone()).set("linux.gidMappings", map);
+    // What the namespace's root must not have: mqueue's and sysfs's superblocks belong to others, devpts asks for gid 5.
+    t.config.unmount("/dev/pts").remove("linux.cgroupsPath");
+    let inside = ["unshare", "--user", "--map-root-user"];
+    let output = t.bundle_cmd("run", &[]).wrap(inside).output().code(0);
+    assert_eq!(output.stdout, "opened\n");
+}

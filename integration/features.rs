@@ -103,9 +103,11 @@ fn switches() {
     }
     assert_eq!(f["linux"]["cgroup"]["v1"], true);
     assert_eq!(f["linux"]["cgroup"]["v2"], true);
-    for key in ["apparmor", "selinux", "intelRdt"] {
+    for key in ["apparmor", "selinux"] {
         assert!(f["linux"][key]["enabled"].is_boolean(), "{key}");
     }
+    assert_eq!(f["linux"]["intelRdt"], json!({ "enabled": true, "schemata": true, "monitoring": true }));
+    assert_eq!(f["linux"]["netDevices"], json!({ "enabled": true }));
 }
 
 /// [J8] seccomp: actions, operators and architectures.

@@ -79,6 +79,182 @@ fn slow_hook() {
     t.assert_clean();
 }
 
+/// [H5] killed with its children, also those that went to a session of their own.
+#[test]
+fn slow_hook_with_children() {
+    only_davit!(); // runc kills the hook only
+    let mut t = Test::new();
+    let pids = t.path("pids");
+    let script = format!(
+        "sleep 71 & echo $! >> {pids}; setsid sh -c 'echo $$ >> {pids}; exec sleep 72' & \
+         (setsid sh -c 'echo $$ >> {pids}; sleep 73' &); sleep 74"
+    );
+    t.config
+        .set("hooks.createRuntime", json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 1}]));
+    t.create().fails(1, "hook ran past specified timeout of 1.0s");
+    let pids = std::fs::read_to_string(&pids).unwrap();
+    assert_eq!(pids.lines().count(), 3, "{pids}");
+    for pid in pids.lines() {
+        let pid = pid.parse().unwrap();
+        host::wait_until("the child is dead", || !host::alive(pid));
+    }
+    t.assert_clean();
+}
+
+/// [H5] [H9] what a successful hook leaves in the background goes on, with a time limit too.
+#[test]
+fn background_process_of_a_hook() {
+    let mut t = Test::new();
+    let file = t.path("background");
+    let script = format!("sleep 75 > /dev/null 2>&1 < /dev/null & echo $! > {file}");
+    t.config.set(
+        "hooks.createRuntime",
+        json!([{"path": "/bin/sh", "args": ["sh", "-c", script], "timeout": 10}]),
+    );
+    t.create().ok();
+    let pid = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+    assert!(host::alive(pid));
+    host::kill(pid);
+    host::wait_until("it is dead", || !host::alive(pid));
+}
+
+/// [S41] a createRuntime hook ends with the runtime: without that the container is nothing.
+#[test]
+fn killed_runtime() {
+    only_davit!();
+    let mut t = Test::new();
+    let file = t.path("hook");
+    let script = format!("echo $$ > {file}.new; mv {file}.new {file}; exec sleep 76");
+    t.config.set("hooks.createRuntime", json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]));
+    let create = t.bundle_cmd("create", &[]).spawn();
+    host::wait_until("the hook runs", || std::path::Path::new(&file).exists());
+    let pid = std::fs::read_to_string(&file).unwrap().trim().parse().unwrap();
+    create.kill(rustix::process::Signal::KILL);
+    create.wait().code(137);
+    host::wait_until("it is dead", || !host::alive(pid));
+    t.verb(&["delete", "--force"]).ok();
+    t.assert_clean();
+}
+
+/// [H2] no search in PATH, for any kind: an error before anything is made.
+#[test]
+fn relative_path() {
+    only_davit!(); // runc finds out when the hook's time comes
+    for kind in ["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"] {
+        let mut t = Test::new();
+        t.config.set(&format!("hooks.{kind}"), json!([{"path": "true"}]));
+        t.create().fails(1, &format!("hooks.{kind}[0].path: true is not an absolute path"));
+        t.assert_clean();
+    }
+}
+
+/// [H3] without args the program's path is its name; [H4] without env it has the runtime's, with it exactly that.
+#[test]
+fn args_and_env() {
+    let mut t = Test::new();
+    let dir = t.dir.display();
+    let look = |name: &str| format!("tr '\\0' '\\n' < /proc/$$/environ > {dir}/{name}");
+    let bare = t.dir.join("bare");
+    std::fs::write(&bare, format!("#!/bin/sh\necho $0 $# > {dir}/args\n")).unwrap();
+    std::fs::set_permissions(&bare, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.config.set(
+        "hooks.createRuntime",
+        json!([
+            {"path": "/bin/sh", "args": ["sh", "-c", look("inherited")]},
+            {"path": "/bin/sh", "args": ["sh", "-c", look("given")], "env": ["PATH=/bin:/usr/bin", "A=1=2"]},
+            {"path": bare},
+        ]),
+    );
+    let path = std::env::var("PATH").unwrap();
+    let create = t.bundle_cmd("create", &[]).only_env(&[("PATH", &path), ("OF_CALLER", "yes")]);
+    create.output().ok();
+    let read = |name: &str| std::fs::read_to_string(t.dir.join(name)).unwrap();
+    assert!(read("inherited").contains("OF_CALLER=yes\n"));
+    let given = read("given");
+    let mut given: Vec<_> = given.lines().filter(|line| !line.starts_with("PWD=")).collect();
+    given.sort_unstable();
+    assert_eq!(given, ["A=1=2", "PATH=/bin:/usr/bin"]);
+    assert_eq!(read("args"), format!("{} 0\n", bare.display()));
+}
+
+/// [H6] a hook that does not read its stdin is no fault, one that does finds the end of it.
+#[test]
+fn unread_state() {
+    let mut t = Test::new();
+    t.config.set("annotations", json!({ "com.example.large": "x".repeat(200_000) }));
+    let counts = format!("wc -c > {}", t.path("count"));
+    let list = json!([{"path": "/bin/true"}, {"path": "/bin/sh", "args": ["sh", "-c", counts]}]);
+    t.config.set("hooks.createRuntime", list);
+    t.create().ok();
+    let count: usize = std::fs::read_to_string(t.path("count")).unwrap().trim().parse().unwrap();
+    assert!(count > 200_000, "{count}");
+}
+
+/// [H9] prestart and createRuntime run when the container's namespaces and mounts are there, and a network device
+/// that they put into it is the program's.
+#[test]
+fn network_device_of_a_hook() {
+    let mut t = Test::new();
+    let tool = "/usr/sbin/ip";
+    need!(std::path::Path::new(tool).exists(), "no ip(8)");
+    let made =
+        Cmd::new(&t.dir, [tool, "link", "add", "dvhk0", "type", "veth", "peer", "name", "dvhk1"]).output();
+    need!(made.code == 0, "no veth devices in this kernel");
+    let script = format!(
+        "pid=$(sed 's/.*\"pid\":\\([0-9]*\\).*/\\1/'); {tool} link set dvhk1 netns $pid name eth7 && \
+         test -e /proc/$pid/root{}/proc/1 && test \"$(readlink /proc/self/ns/net)\" != \
+         \"$(readlink /proc/$pid/ns/net)\"",
+        t.rootfs.display()
+    );
+    t.config.set("hooks.createRuntime", json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]));
+    t.sh("ls /sys/class/net");
+    let output = t.run();
+    let _ = Cmd::new(&t.dir, [tool, "link", "del", "dvhk0"]).output();
+    assert_eq!(output.ok(), "eth7\nlo");
+}
+
+/// [H22] [H23] [H24] [H25] every annotation is in `state` and on a hook's stdin, as it was given; none of these means
+/// anything to the runtime, least of all `bundle`.
+#[test]
+fn annotations() {
+    let mut t = Test::new();
+    let given = json!({
+        "bundle.example": "/elsewhere",
+        "org.opencontainers.image.os": "plan9",
+        "io.kubernetes.cri.container-type": "sandbox",
+        "io.kubernetes.cri.sandbox-id": "x",
+        "io.container.manager": "cri-o",
+        "com.example.empty": "",
+        "com.example.text": "\"quotes\", \"pid\":0, ünïcödé\n",
+    });
+    t.config.set("annotations", given.clone());
+    let hook = note(&t, "createRuntime");
+    t.config.set("hooks.createRuntime", json!([hook]));
+    t.sh("sleep 30");
+    t.create().ok();
+    assert_eq!(t.state()["annotations"], given);
+    assert_eq!(state(&t, "createRuntime")["annotations"], given);
+    t.verb(&["delete", "--force"]).ok();
+    t.config.set("annotations.bundle", "/elsewhere");
+    t.create().ok();
+    if davit_only() {
+        assert_eq!(t.state()["bundle"], t.bundle.to_str().unwrap());
+        assert_eq!(t.state()["annotations"]["bundle"], "/elsewhere", "passed through");
+        assert_eq!(state(&t, "createRuntime")["bundle"], t.bundle.to_str().unwrap());
+    }
+}
+
+/// [Z16] a hook of the runtime gets stdio and nothing else.
+#[test]
+fn no_descriptor_leaks() {
+    let mut t = Test::new();
+    let script = "for fd in $(seq 3 60); do test ! -e /proc/self/fd/$fd || exit 9; done";
+    t.config.set("hooks.createRuntime", json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]));
+    t.sh("true");
+    let run = t.bundle_cmd("run", &["--preserve-fds", "2"]);
+    run.shell("exec 3</dev/null 4</dev/null 7</dev/null; exec \"$@\"").output().ok();
+}
+
 /// [H16] a failing poststart hook: the container is killed and deleted.
 #[test]
 fn failing_poststart() {

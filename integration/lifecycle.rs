@@ -367,7 +367,7 @@ fn versions_and_unknown_properties() {
     }
 }
 
-/// [E15] unknown hook kinds are ignored as unknown properties.
+/// [H19] [E15] unknown hook kinds are ignored as unknown properties.
 #[test]
 fn unknown_hook_kind() {
     let mut t = Test::new();

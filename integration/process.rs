@@ -344,6 +344,65 @@ fn sysctls() {
     assert_eq!(std::fs::read_to_string("/proc/sys/kernel/msgmax").unwrap(), host);
 }
 
+/// [T11] of the uts namespace the domain name, of a user namespace user.*, of a network namespace that is joined net.*.
+#[test]
+fn sysctls_of_each_namespace() {
+    only_davit!(); // runc refuses user.*
+    let mut t = Test::new();
+    t.config.set("linux.sysctl", json!({ "kernel.domainname": "sea.example" }));
+    assert_eq!(t.out("cat /proc/sys/kernel/domainname"), "sea.example");
+    let mut a = Test::new();
+    a.config.user_namespace();
+    std::fs::set_permissions(&a.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    let host_file = "/proc/sys/user/max_ipc_namespaces";
+    a.config.set("linux.sysctl", json!({ "user.max_ipc_namespaces": "77", "kernel.msgmax": "4321" }));
+    let before = std::fs::read_to_string(host_file).unwrap();
+    a.sh("cat /proc/sys/user/max_ipc_namespaces /proc/sys/kernel/msgmax; sleep 30");
+    let running = a.bundle_cmd("run", &[]).spawn();
+    host::wait_until("both values", || running.stdout().lines().count() == 2);
+    assert_eq!(running.stdout(), "77\n4321\n");
+    assert_eq!(std::fs::read_to_string(host_file).unwrap(), before);
+    let mut b = Test::new();
+    b.config.join("network", &format!("/proc/{}/ns/net", a.pid()));
+    b.config.set("linux.sysctl", json!({ "net.core.somaxconn": "1234" }));
+    assert_eq!(b.out("cat /proc/sys/net/core/somaxconn"), "1234");
+    a.rt(&["kill", &a.id, "KILL"]).ok();
+    running.wait().code(137);
+}
+
+/// [T11] [T12] the exact words.
+#[test]
+fn sysctls_that_are_refused() {
+    only_davit!();
+    for (key, leave, text) in [
+        ("vm.swappiness", "time", "sysctl \"vm.swappiness\" is not in a separate kernel namespace"),
+        (
+            "net.ipv4.ip_forward",
+            "network",
+            "sysctl \"net.ipv4.ip_forward\" not allowed in host network namespace",
+        ),
+        ("kernel.msgmax", "ipc", "sysctl \"kernel.msgmax\" is not allowed in the hosts ipc namespace"),
+        ("user.max_ipc_namespaces", "user", "is not allowed in the hosts user namespace"),
+        ("kernel.domainname", "uts", "is not allowed in the hosts uts namespace"),
+        (
+            "kernel.hostname",
+            "time",
+            "linux.sysctl[\"kernel.hostname\"]: sysctl \"kernel.hostname\" is not allowed as it conflicts with the OCI \"hostname\" field",
+        ),
+        ("kernel/hostname", "time", "is not allowed as it conflicts with the OCI \"hostname\" field"),
+    ] {
+        let mut t = Test::new();
+        t.config.leave(leave);
+        if leave == "uts" {
+            t.config.remove("hostname");
+        }
+        t.config.set("linux.sysctl", json!({ key: "1" }));
+        t.sh("true");
+        t.run().fails(1, text);
+        t.assert_clean();
+    }
+}
+
 /// [T11] [T12] sysctls of the host are refused, by name, and not written.
 #[test]
 fn sysctls_of_the_host() {

@@ -20,6 +20,7 @@ pub mod log;
 pub mod namespaces;
 pub mod plan;
 pub mod process;
+pub mod resctrl;
 pub mod rootfs;
 pub mod seccomp;
 pub mod spec;

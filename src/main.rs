@@ -29,9 +29,12 @@ fn run(args: Vec<OsString>) -> i32 {
 }
 
 fn carry_out(invocation: &Invocation) -> i32 {
+    // First of all, so that the log is no standard stream (F17).
+    let filled = davit::sys::fd::fill_standard_streams();
+    let filled = filled.context("open /dev/null for a closed standard stream");
     let log = Log::open(&invocation.global);
     let result = match &log {
-        Ok(log) => dispatch(invocation, log),
+        Ok(log) => filled.and_then(|()| dispatch(invocation, log)),
         Err(_) => Ok(0),
     };
     let (log, result) = match log {
@@ -47,7 +50,6 @@ fn carry_out(invocation: &Invocation) -> i32 {
 
 fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
     let global = &invocation.global;
-    davit::sys::fd::fill_standard_streams().context("open /dev/null for a closed standard stream")?;
     let root = || global.state_root().path;
     match &invocation.command {
         Command::Help(text) => commands::help::run(text),

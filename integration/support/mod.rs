@@ -5,6 +5,7 @@ pub mod config;
 pub mod host;
 pub mod probe;
 pub mod run;
+pub mod socket;
 pub mod test;
 pub mod trace;
 

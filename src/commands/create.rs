@@ -11,8 +11,13 @@ use crate::cli::{CgroupManager, CreateArgs, Global, Rootless};
 use crate::container::{self, Container, Id, Process, Record, State, Status, Store, StoredHooks};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
+use crate::plan::activation::Listen;
 use crate::plan::{self, Plan, Request, show};
+use crate::process::launch::Sockets;
+use crate::process::notify::{self, Manager, Notify};
+use crate::process::pidfd_socket::PidfdSocket;
 use crate::process::{hooks, launch, own_binary, start};
+use crate::resctrl::{self, Group};
 use crate::sys::clone::Child;
 use crate::sys::fd;
 
@@ -25,6 +30,8 @@ pub struct Made {
     pub cgroup: Cgroup,
     /// Its init.
     pub child: Child,
+    /// `run` with a service manager: what the container says to it.
+    pub notify: Option<Notify>,
 }
 
 /// Creates a container and returns when `start` may come.
@@ -53,29 +60,38 @@ pub enum Finish {
 pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Result<Made> {
     let id = Id::parse(&args.id)?;
     refuse_unsupported(args)?;
-    check_preserved(args.preserve_fds)?;
     let pid_file = args.pid_file.as_deref().map(std::path::absolute).transpose().context("--pid-file")?;
     let bundle = bundle(args.bundle.as_deref())?;
     let name = args.config.clone().unwrap_or_else(|| PathBuf::from("config.json"));
     let loaded = crate::spec::load(&bundle, &name)?;
     let host = host(global)?;
-    let plan = plan::plan(&loaded.spec, &request(global, args, &bundle), &host)?;
+    let state_root = global.state_root();
+    let request = Request {
+        listen: listen()?,
+        notify: notify::wanted().map(|_| state_root.path.join(&args.id).join(notify::DIRECTORY)),
+        ..request(global, args, &bundle)
+    };
+    check_passed(plan::passed_on(&request)?, request.listen.count)?;
+    let plan = plan::plan(&loaded.spec, &request, &host)?;
     if finish == Finish::Wait || plan.shows_runtime() {
         own_binary::run_from_clone()?;
     }
     check_rootfs(&plan)?;
     check_joined(&plan)?;
+    check_net_devices(&plan)?;
     if log.is_debug() {
         for step in show::steps(&plan) {
             log.debug(format_args!("plan: {}: {} {} [{}]", step.by, step.action, step.detail, step.path));
         }
     }
-    let state_root = global.state_root();
+    let mut orders = Orders::new(args, finish, &bundle, pid_file)?;
     state_root.ensure()?;
     let store = Store::open(&state_root.path);
-    let record = record(&plan, &loaded.spec)?;
+    let group = plan.resctrl.as_ref().map(Group::find).transpose()?;
+    let mut record = record(&plan, &loaded.spec)?;
+    record.resctrl = group.as_ref().map(Group::record);
     let container = store.create(&id, record, Some(&loaded.raw))?;
-    let made = assemble(&plan, container, finish, pid_file.as_deref())
+    let made = assemble(&plan, container, group.as_ref(), &mut orders)
         .context("unable to start container process")?;
     for warning in loaded.warnings.iter().chain(&plan.warnings) {
         log.warn(warning);
@@ -89,19 +105,53 @@ fn refuse_unsupported(args: &CreateArgs) -> Result<()> {
         let text = "cannot use console socket if davit will not detach or allocate tty";
         return Err(Error::new(Kind::Usage, text).hint("terminals are not carried out by this version"));
     }
-    if args.pidfd_socket.is_some() {
-        return Err(Error::new(Kind::Usage, "--pidfd-socket is not carried out by this version of davit"));
-    }
     Ok(())
 }
 
-/// Descriptors to pass on must be open; all others of the caller are the caller's own.
-fn check_preserved(count: u32) -> Result<()> {
-    let count =
-        i32::try_from(count).map_err(|_| Error::new(Kind::Usage, "--preserve-fds: too large a number"))?;
+/// What `create` and `run` have to do besides the plan.
+struct Orders {
+    finish: Finish,
+    pid_file: Option<PathBuf>,
+    pidfd: Option<PidfdSocket>,
+    manager: Option<Manager>,
+}
+
+impl Orders {
+    /// Connects to whom the caller wants told: a wrong name fails before anything is made. As runc does it from
+    /// within the bundle, relative names start there.
+    fn new(args: &CreateArgs, finish: Finish, bundle: &Path, pid_file: Option<PathBuf>) -> Result<Self> {
+        let connect = |path: &PathBuf| match path.as_os_str().as_encoded_bytes() {
+            [b'@', ..] => PidfdSocket::connect(path),
+            _ => PidfdSocket::connect(&bundle.join(path)),
+        };
+        Ok(Self {
+            finish,
+            pid_file,
+            pidfd: args.pidfd_socket.as_ref().map(connect).transpose()?,
+            manager: if finish == Finish::Run { Manager::connect()? } else { None },
+        })
+    }
+}
+
+/// `$LISTEN_FDS` and its companions. The clone of the binary runs under the same pid.
+fn listen() -> Result<Listen> {
+    let get = |name| std::env::var_os(name);
+    let Some(count) = get("LISTEN_FDS") else { return Ok(Listen::default()) };
+    let (pid, names) = (get("LISTEN_PID"), get("LISTEN_FDNAMES"));
+    Listen::decide(pid.as_deref(), &count, names.as_deref(), std::process::id())
+}
+
+/// Descriptors to pass on must be open; all others of the caller are the caller's own. The first `listen` are those
+/// of `$LISTEN_FDS`.
+fn check_passed(count: i32, listen: u32) -> Result<()> {
     for number in 3..3 + count {
-        if fd::borrow_inherited(number).is_none() {
-            let text = format!("--preserve-fds {count}: file descriptor {number} is not open");
+        if !fd::is_passed(number) {
+            let of_listen = i64::from(number) < 3 + i64::from(listen);
+            let (who, count) = match of_listen {
+                true => ("LISTEN_FDS=", i64::from(listen)),
+                false => ("--preserve-fds ", i64::from(count) - i64::from(listen)),
+            };
+            let text = format!("{who}{count}: file descriptor {number} is not open");
             return Err(Error::new(Kind::Usage, text));
         }
     }
@@ -136,6 +186,8 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
         no_pivot: args.no_pivot,
         no_new_keyring: args.no_new_keyring,
         preserve_fds: args.preserve_fds,
+        listen: Listen::default(),
+        notify: None,
         cgroup: plan::cgroup::Options {
             systemd: global.cgroup_manager == CgroupManager::Systemd,
             rootless,
@@ -166,7 +218,12 @@ fn check_joined(plan: &Plan) -> Result<()> {
     use oci_spec::runtime::LinuxNamespaceType::{Ipc, Network, Uts};
     for join in &plan.namespaces.join {
         let (own, set): (&CStr, Option<String>) = match join.kind {
-            Network => (c"/proc/self/ns/net", plan.sysctl_below("sys/net/")),
+            Network => (
+                c"/proc/self/ns/net",
+                plan.sysctl_below("sys/net/").or_else(|| {
+                    plan.net_devices.first().map(crate::namespaces::net_devices::NetDevice::path)
+                }),
+            ),
             Ipc => (
                 c"/proc/self/ns/ipc",
                 plan.sysctl_below("sys/fs/").or_else(|| plan.sysctl_below("sys/kernel/")),
@@ -185,6 +242,14 @@ fn check_joined(plan: &Plan) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// An ordinary user has no right to devices of the host (T10).
+fn check_net_devices(plan: &Plan) -> Result<()> {
+    if plan.net_devices.is_empty() || rustix::process::geteuid().is_root() {
+        return Ok(());
+    }
+    Err(Error::config("linux.netDevices", "network devices are not supported for rootless containers"))
 }
 
 /// What is known before anything has been made: written first, so that a crash at any moment leaves something
@@ -209,8 +274,13 @@ fn record(plan: &Plan, spec: &Spec) -> Result<Record> {
     })
 }
 
-/// Cgroup, init, pid file; whatever fails is unmade.
-fn assemble(plan: &Plan, mut container: Container, finish: Finish, pid_file: Option<&Path>) -> Result<Made> {
+/// Cgroup, resctrl group, init, pid file; whatever fails is unmade.
+fn assemble(
+    plan: &Plan,
+    mut container: Container,
+    group: Option<&Group<'_>>,
+    orders: &mut Orders,
+) -> Result<Made> {
     let cgroup = match cgroups::Cgroup::create(&plan.cgroup) {
         Ok(cgroup) => cgroup,
         Err(error) => {
@@ -218,8 +288,13 @@ fn assemble(plan: &Plan, mut container: Container, finish: Finish, pid_file: Opt
             return Err(error);
         }
     };
-    match bring_up(plan, &mut container, &cgroup, finish, pid_file) {
-        Ok(child) => Ok(Made { container, cgroup, child }),
+    if let Some(Err(error)) = group.map(Group::create) {
+        let _ = cgroup.remove();
+        let _ = container.remove_dir();
+        return Err(error);
+    }
+    match bring_up(plan, &mut container, &cgroup, orders) {
+        Ok((child, notify)) => Ok(Made { container, cgroup, child, notify }),
         Err(error) => Err(unmake(plan, container, &cgroup, error)),
     }
 }
@@ -228,22 +303,30 @@ fn bring_up(
     plan: &Plan,
     container: &mut Container,
     cgroup: &Cgroup,
-    finish: Finish,
-    pid_file: Option<&Path>,
-) -> Result<Child> {
+    orders: &mut Orders,
+) -> Result<(Child, Option<Notify>)> {
     container.record.cgroup = cgroup.record();
-    let listener = match finish {
+    if plan.notify {
+        notify::make_directory(container.dir())?;
+    }
+    let notify = match orders.manager.take() {
+        Some(manager) => Notify::new(container.dir(), manager)?,
+        None => None,
+    };
+    let start = match orders.finish {
         Finish::Wait => Some(start::listener(container.dir())?),
         Finish::Run => None,
     };
-    let child = launch::launch(plan, container, cgroup, listener)?;
-    let finished = match finish {
+    let sockets = Sockets { start, pidfd: orders.pidfd.take() };
+    let child = launch::launch(plan, container, cgroup, sockets)?;
+    let finished = match orders.finish {
         Finish::Wait => start::announce(container.dir()),
         Finish::Run => Ok(()),
     };
+    let pid_file = orders.pid_file.as_deref();
     let written = finished.and_then(|()| pid_file.map_or(Ok(()), |path| write_pid_file(path, child.pid)));
     match written {
-        Ok(()) => Ok(child),
+        Ok(()) => Ok((child, notify)),
         Err(error) => {
             launch::kill_and_reap(&child);
             Err(error)
@@ -254,8 +337,9 @@ fn bring_up(
 /// S11: as if never attempted; poststop hooks run when others may have set something up.
 fn unmake(plan: &Plan, container: Container, cgroup: &Cgroup, error: Error) -> Error {
     let _ = cgroup.kill_all(libc::SIGKILL);
-    let removed = cgroup.remove();
-    if !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty())
+    let group = container.record.resctrl.as_ref().map_or(Ok(()), resctrl::Record::remove);
+    let removed = cgroup.remove().and(group);
+    if plan.hooks.any_before_program()
         && let Ok(state) = State::plain(&container.record, Status::Stopped, 0).to_json()
     {
         for hook in &plan.hooks.poststop {

@@ -13,14 +13,15 @@ use crate::rootfs::options;
 
 /// What later work switches on, in one place.
 mod built {
-    pub const HOOKS: &[&str] = &["prestart", "createRuntime", "poststart", "poststop"];
+    pub const HOOKS: &[&str] =
+        &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
     pub const SYSTEMD: bool = false;
     pub const RDMA: bool = true;
     pub const APPARMOR: bool = true;
     pub const SELINUX: bool = false;
-    pub const INTEL_RDT: bool = false;
+    pub const INTEL_RDT: bool = true;
     pub const IDMAP: bool = false;
-    pub const NET_DEVICES: bool = false;
+    pub const NET_DEVICES: bool = true;
     pub const CHECKPOINT: &str = "false";
     pub const MEMORY_POLICY_MODES: &[&str] = &[];
     pub const MEMORY_POLICY_FLAGS: &[&str] = &[];
@@ -272,7 +273,7 @@ mod tests {
             (features.oci_version_min().as_str(), features.oci_version_max().as_str()),
             ("1.0.0", "1.3.0")
         );
-        assert_eq!(features.hooks().as_ref().unwrap().len(), 4);
+        assert_eq!(features.hooks().as_ref().unwrap().len(), 6);
         assert_eq!(features.potentially_unsafe_config_annotations().as_deref(), Some(&[][..]));
     }
 

@@ -2,7 +2,7 @@
 
 use crate::cli::{Global, RunArgs};
 use crate::commands::create::{Finish, Made, make};
-use crate::commands::start::run_poststart;
+use crate::commands::start::{report_readiness, run_poststart};
 use crate::error::{Context, Error, Result};
 use crate::log::Log;
 use crate::process::{launch, wait};
@@ -17,12 +17,18 @@ pub fn run(global: &Global, args: &RunArgs, log: &Log) -> Result<i32> {
             .context("become a subreaper")?;
     }
     let signals = if args.detach { None } else { Some(wait::catch_signals()?) };
-    let made = make(global, &args.create, log, Finish::Run)?;
+    let mut made = make(global, &args.create, log, Finish::Run)?;
+    let notify = made.notify.take();
     if let Err(error) = run_poststart(&made.container.record).and_then(|()| made.container.unlock()) {
         return Err(give_up(made, log, error));
     }
-    let Some(signals) = signals else { return Ok(0) };
-    let code = match wait::until_exit(&made.child, &signals) {
+    let Some(signals) = signals else {
+        if let Some(notify) = notify {
+            report_readiness(notify, &made.child.pidfd, made.child.pid, log);
+        }
+        return Ok(0);
+    };
+    let code = match wait::until_exit(&made.child, &signals, notify, log) {
         Ok(code) => code,
         Err(error) => return Err(give_up(made, log, error)),
     };

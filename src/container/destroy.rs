@@ -15,7 +15,7 @@ const DEADLINE: Duration = Duration::from_secs(10);
 const PROMPT: Duration = Duration::from_millis(20);
 
 impl Container {
-    /// Kills what lives, removes the cgroups and then the directory.
+    /// Kills what lives, removes the cgroups, the resctrl group and then the directory.
     ///
     /// Every step may be repeated: after an error or a kill in the middle a second call goes on.
     ///
@@ -25,6 +25,9 @@ impl Container {
     pub fn destroy(self) -> Result<()> {
         self.kill_everything()?;
         self.cgroup().remove()?;
+        if let Some(group) = &self.record.resctrl {
+            group.remove()?;
+        }
         self.remove_dir()
     }
 

@@ -85,6 +85,9 @@ pub struct Record {
     /// Where its cgroups are.
     #[serde(default)]
     pub cgroup: crate::cgroups::Record,
+    /// Its group in resctrl, if it has to be in one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resctrl: Option<crate::resctrl::Record>,
     /// Whether init is the init of its pid namespace, so that its death ends all others.
     #[serde(default)]
     pub own_pid_namespace: bool,

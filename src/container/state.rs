@@ -28,6 +28,22 @@ pub struct State<'r> {
     owner: Option<String>,
 }
 
+const PID_FIELD: &[u8] = br#""pid":0"#;
+
+/// The state's JSON with a gap for the pid.
+#[derive(Clone, Debug)]
+pub struct StateText {
+    before: Vec<u8>,
+    after: Vec<u8>,
+}
+
+impl StateText {
+    /// The whole.
+    pub fn with_pid(&self, pid: i32) -> Vec<u8> {
+        [&self.before, pid.to_string().as_bytes(), &self.after].concat()
+    }
+}
+
 impl<'r> State<'r> {
     /// The state with the specification's fields only, as hooks and seccomp agents get it. `pid` is 0 when
     /// there is none, and the pid inside for hooks that run inside.
@@ -61,6 +77,20 @@ impl<'r> State<'r> {
     /// A path is not UTF-8.
     pub fn to_json(&self) -> Result<Vec<u8>> {
         serde_json::to_vec(self).map_err(|error| Error::new(Kind::System, format!("state: {error}")))
+    }
+
+    /// One line of JSON for a pid that is not known yet.
+    ///
+    /// # Errors
+    /// A path is not UTF-8.
+    pub fn around_pid(self) -> Result<StateText> {
+        let mut before = State { pid: 0, ..self }.to_json()?;
+        // Within a text the quotes would be escaped, so what is found first is the field.
+        let at = before.windows(PID_FIELD.len()).position(|part| part == PID_FIELD);
+        let end = at.map_or(before.len(), |at| at + PID_FIELD.len());
+        let after = before.split_off(end);
+        before.pop();
+        Ok(StateText { before, after })
     }
 
     /// Indented JSON, as runc prints it.
@@ -139,6 +169,15 @@ mod tests {
         let json = State::plain(&record, Status::Creating, 7).to_json().expect("serializes");
         let expected = r#"{"ociVersion":"1.2.0","id":"c1","pid":7,"status":"creating","bundle":"/b"}"#;
         assert_eq!(String::from_utf8(json).expect("text"), expected);
+    }
+
+    /// [H6] [H7] The pid is put in later, whatever the other fields hold.
+    #[test]
+    fn the_pid_may_come_later() {
+        let record = Record { bundle: r#"/b"pid":0,"#.into(), ..record() };
+        let text = State::plain(&record, Status::Created, 0).around_pid().expect("text");
+        let whole = State::plain(&record, Status::Created, 4711).to_json().expect("serializes");
+        assert_eq!(text.with_pid(4711), whole);
     }
 
     /// [U11] The owner is a name where there is one.

@@ -1,4 +1,7 @@
-//! Namespaces: which are made and joined, id maps, time offsets.
+//! Namespaces: which are made and joined, id maps, time offsets, network devices.
+
+pub mod net_devices;
+mod rtnetlink;
 
 use std::ffi::CString;
 

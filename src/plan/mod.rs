@@ -1,11 +1,13 @@
 //! Spec → Plan: every decision, without side effects. Parent and child only carry it out.
 
+pub mod activation;
 pub mod cgroup;
 mod cgroup_v1;
 mod cgroup_v2;
 mod mounts;
 pub mod namespaces;
 pub mod process;
+pub mod resctrl;
 mod resources;
 pub mod rootfs;
 pub mod show;
@@ -18,6 +20,8 @@ use oci_spec::runtime::{Hook, Spec};
 use crate::cgroups::{CgroupPlan, Host};
 use crate::error::{Error, Kind, Result};
 use crate::namespaces::NamespacePlan;
+use crate::namespaces::net_devices::NetDevice;
+use crate::resctrl::ResctrlPlan;
 use crate::rootfs::tree::RootfsPlan;
 use crate::seccomp::{self, Program};
 use crate::spec::validate::sysctl_path;
@@ -37,6 +41,10 @@ pub struct Request<'a> {
     pub no_new_keyring: bool,
     /// `--preserve-fds`.
     pub preserve_fds: u32,
+    /// Sockets of a service manager.
+    pub listen: activation::Listen,
+    /// The directory of the notify socket on the host, if the container is to have one.
+    pub notify: Option<PathBuf>,
     /// How cgroups are made.
     pub cgroup: cgroup::Options,
     /// Cgroups are not touched at all (`--cgroup-manager disabled`).
@@ -62,6 +70,10 @@ pub struct Plan {
     pub seccomp: Option<Program>,
     /// Kernel parameters, in the spec's spelling's order.
     pub sysctl: Vec<Sysctl>,
+    /// Network devices that move into the container's namespace.
+    pub net_devices: Vec<NetDevice>,
+    /// The group in resctrl.
+    pub resctrl: Option<ResctrlPlan>,
     /// sethostname(2).
     pub hostname: Option<String>,
     /// setdomainname(2).
@@ -70,6 +82,8 @@ pub struct Plan {
     pub hooks: Hooks,
     /// Descriptors 3 to 3+N-1 are passed on.
     pub preserve_fds: i32,
+    /// The last mount is the notify socket's directory.
+    pub notify: bool,
     /// What the specification wants logged and passed over.
     pub warnings: Vec<String>,
 }
@@ -129,23 +143,49 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         cgroup: &cgroup,
         rootless: request.cgroup.rootless,
     };
+    let mut rootfs = rootfs::plan(spec, &place, &mut warnings)?;
+    let mut process = process::plan(process, keyring, &mut warnings)?;
+    if let Some(directory) = &request.notify {
+        let mount = activation::notify_mount(directory)?;
+        rootfs.mounts.push(rootfs::own_mount(spec, &mount, &place, &mut warnings)?);
+        process.set_variables(vec![activation::notify_variable()?]);
+    }
+    if request.listen.count > 0 {
+        process.set_variables(request.listen.environment()?);
+        process.set_listen_pid();
+    }
     Ok(Plan {
         id: request.id.to_string(),
         bundle: request.bundle.to_path_buf(),
-        rootfs: rootfs::plan(spec, &place, &mut warnings)?,
-        process: process::plan(process, keyring, &mut warnings)?,
+        rootfs,
+        process,
         namespaces,
         cgroup,
         seccomp: filter,
         sysctl: sysctl(spec)?,
+        net_devices: namespaces::net_devices(spec),
+        resctrl: resctrl::plan(spec, request.id)?,
         hostname: spec.hostname().clone().filter(|name| !name.is_empty()),
         domainname: spec.domainname().clone().filter(|name| !name.is_empty()),
         hooks: hooks(spec),
-        preserve_fds: i32::try_from(request.preserve_fds)
-            .map_err(|_| Error::new(Kind::Usage, "--preserve-fds: too large a number"))?,
+        preserve_fds: passed_on(request)?,
+        notify: request.notify.is_some(),
         warnings,
     })
 }
+
+/// How many descriptors from 3 on the program gets: those of `$LISTEN_FDS`, then those of `--preserve-fds`.
+///
+/// # Errors
+/// More than a process can have.
+pub fn passed_on(request: &Request<'_>) -> Result<i32> {
+    let count = request.listen.count.checked_add(request.preserve_fds);
+    let count = count.and_then(|count| i32::try_from(count).ok()).filter(|count| *count < MOST_FDS);
+    count.ok_or_else(|| Error::new(Kind::Usage, "--preserve-fds: too large a number"))
+}
+
+/// `/proc/sys/fs/nr_open` can't be larger.
+const MOST_FDS: i32 = i32::MAX / 8;
 
 fn cgroup_plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<CgroupPlan> {
     let linux = spec.linux().as_ref();
@@ -183,10 +223,25 @@ fn hooks(spec: &Spec) -> Hooks {
 }
 
 impl Plan {
+    /// Who asks for the mount of this index.
+    pub fn mount_origin(&self, index: usize) -> String {
+        match self.notify && index + 1 == self.rootfs.mounts.len() {
+            true => "NOTIFY_SOCKET".into(),
+            false => format!("mounts[{index}]"),
+        }
+    }
+
     /// The first kernel parameter whose file begins so, as texts name it.
     pub fn sysctl_below(&self, prefix: &str) -> Option<String> {
         let found = self.sysctl.iter().find(|sysctl| sysctl.file.to_bytes().starts_with(prefix.as_bytes()));
         found.map(|sysctl| format!("sysctl {:?}", sysctl.key))
+    }
+
+    /// Whether init, in its namespaces and with its mounts, waits for the parent: for hooks, or for network devices.
+    pub fn stops_midway(&self) -> bool {
+        !(self.net_devices.is_empty()
+            && self.hooks.prestart.is_empty()
+            && self.hooks.create_runtime.is_empty())
     }
 
     /// Whether a process of a container could see init before it is the program: in a pid namespace that others are
@@ -200,6 +255,13 @@ impl Plan {
 }
 
 impl Hooks {
+    /// Whether some run before the program does, and may have set something up that poststop hooks take away.
+    pub fn any_before_program(&self) -> bool {
+        [&self.prestart, &self.create_runtime, &self.create_container, &self.start_container]
+            .iter()
+            .any(|hooks| !hooks.is_empty())
+    }
+
     /// Every kind with its name in config.json.
     pub fn kinds(&self) -> [(&'static str, &[Hook]); 6] {
         [

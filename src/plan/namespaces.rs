@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use oci_spec::runtime::{Linux, LinuxIdMapping, LinuxNamespaceType, Spec};
 
 use crate::error::Result;
+use crate::namespaces::net_devices::NetDevice;
 use crate::namespaces::{IdMaps, Join, NamespacePlan, flag};
 use crate::sys::clone::CLONE_NEWTIME;
 
@@ -84,6 +85,21 @@ fn time_offsets(linux: &Linux) -> Option<String> {
     Some(lines)
 }
 
+/// The network devices that move, by their names, since config.json has them without an order.
+pub fn net_devices(spec: &Spec) -> Vec<NetDevice> {
+    let given = spec.linux().as_ref().and_then(|linux| linux.net_devices().as_ref());
+    let mut list: Vec<_> = given
+        .into_iter()
+        .flatten()
+        .map(|(name, device)| NetDevice {
+            name: name.clone(),
+            new_name: device.name().clone().filter(|name| !name.is_empty()),
+        })
+        .collect();
+    list.sort_by(|a, b| a.name.cmp(&b.name));
+    list
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,5 +147,18 @@ mod tests {
         let plan = plan_of(linux);
         assert_eq!(plan.clone_flags, 0);
         assert_eq!(plan.time_offsets.unwrap(), "monotonic -3 0\nboottime 86400 5\n");
+    }
+
+    /// [T10]
+    #[test]
+    fn net_devices_have_an_order() {
+        let linux =
+            serde_json::json!({"netDevices": {"eth9": {"name": "net%d"}, "eth1": {"name": ""}, "eth2": {}}});
+        let spec = serde_json::from_value(serde_json::json!({ "linux": linux })).unwrap();
+        let list: Vec<_> =
+            net_devices(&spec).into_iter().map(|device| (device.name, device.new_name)).collect();
+        let names = ["eth1", "eth2", "eth9"].map(String::from);
+        let new_names = [None, None, Some("net%d".to_string())];
+        assert_eq!(list, names.into_iter().zip(new_names).collect::<Vec<_>>());
     }
 }

@@ -24,6 +24,8 @@ pub struct ProcessPlan {
     pub env: CStringArray,
     /// HOME is not given: look it up in the container's /etc/passwd.
     pub find_home: bool,
+    /// Init adds `LISTEN_PID`, its own pid.
+    pub listen_pid: bool,
     /// Working directory in the container.
     pub cwd: CString,
     /// The same relative to the rootfs, to be made if it is missing; empty for the root.
@@ -70,6 +72,7 @@ pub fn plan(process: &Process, keyring: Option<CString>, warnings: &mut Vec<Stri
         args: CStringArray::new(args.iter().map(|arg| cstring(arg.as_str())).collect::<Result<_>>()?),
         env: CStringArray::new(kept.map(cstring).collect::<Result<_>>()?),
         find_home,
+        listen_pid: false,
         cwd: cstring(process.cwd().as_os_str().as_encoded_bytes())?,
         cwd_inside: cstring(normalize(process.cwd()))?,
         uid: user.uid(),
@@ -84,6 +87,29 @@ pub fn plan(process: &Process, keyring: Option<CString>, warnings: &mut Vec<Stri
         selinux: process.selinux_label().clone().filter(|label| !label.is_empty()),
         keyring,
     })
+}
+
+impl ProcessPlan {
+    /// Sets variables, `NAME=VALUE` each, over those that the spec has by the same names.
+    pub(super) fn set_variables(&mut self, list: Vec<CString>) {
+        let mut env = self.env.as_slice().to_vec();
+        env.retain(|entry| !list.iter().any(|new| variable(new) == variable(entry)));
+        env.extend(list);
+        self.env = CStringArray::new(env);
+    }
+
+    /// Lets init add `LISTEN_PID`, whatever the spec says.
+    pub(super) fn set_listen_pid(&mut self) {
+        let mut env = self.env.as_slice().to_vec();
+        env.retain(|entry| variable(entry) != b"LISTEN_PID");
+        self.env = CStringArray::new(env);
+        self.listen_pid = true;
+    }
+}
+
+/// The name before `=`.
+fn variable(entry: &CString) -> &[u8] {
+    entry.to_bytes().split(|byte| *byte == b'=').next().unwrap_or_default()
 }
 
 /// The environment in order; of a repeated name the last value wins and keeps the first one's place (P5).

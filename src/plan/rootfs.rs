@@ -75,6 +75,20 @@ fn parse(mount: &Mount) -> MountOptions {
     options::parse(mount.options().as_deref().unwrap_or_default().iter().map(String::as_str))
 }
 
+/// A mount of the runtime's own, after those of the configuration.
+///
+/// # Errors
+/// As [`plan`].
+pub(super) fn own_mount(
+    spec: &Spec,
+    mount: &Mount,
+    place: &Place<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<MountOp> {
+    let index = spec.mounts().as_deref().unwrap_or_default().len();
+    mount_op(index, mount, &mut Around::new(spec, place, warnings))
+}
+
 fn mount_op(index: usize, mount: &Mount, around: &mut Around<'_>) -> Result<MountOp> {
     let options = parse(mount);
     let target = around.target(index, mount)?;

@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::Plan;
 use super::process::ProcessPlan;
 use crate::namespaces::{NamespacePlan, name};
-use crate::rootfs::tree::{MountAction, MountOp, RootfsPlan};
+use crate::rootfs::tree::{MountAction, MountOp};
 
 /// One thing that will be done.
 #[derive(Debug, Serialize, PartialEq, Eq)]
@@ -35,6 +35,16 @@ impl List {
 pub fn steps(plan: &Plan) -> Vec<Shown> {
     let mut list = List(Vec::new());
     cgroup(plan, &mut list);
+    if let Some(resctrl) = &plan.resctrl {
+        let group = resctrl.clos_id.as_ref().unwrap_or(&resctrl.id);
+        list.add("parent", "join resctrl group", group, "linux.intelRdt");
+        for line in &resctrl.lines {
+            list.add("parent", "set resctrl schema", &line.text, &line.path);
+        }
+        if resctrl.monitoring {
+            list.add("parent", "make monitoring group", &resctrl.id, "linux.intelRdt.enableMonitoring");
+        }
+    }
     namespaces(&plan.namespaces, &mut list);
     if let Some(name) = &plan.hostname {
         list.add("init", "set host name", name, "hostname");
@@ -42,7 +52,14 @@ pub fn steps(plan: &Plan) -> Vec<Shown> {
     if let Some(name) = &plan.domainname {
         list.add("init", "set domain name", name, "domainname");
     }
-    tree(&plan.rootfs, &mut list);
+    tree(plan, &mut list);
+    for device in &plan.net_devices {
+        let detail = match &device.new_name {
+            Some(new_name) => format!("{} as {new_name}", device.name),
+            None => device.name.clone(),
+        };
+        list.add("parent", "move network device", detail, device.path());
+    }
     hooks(plan, &mut list);
     for sysctl in &plan.sysctl {
         list.add(
@@ -114,11 +131,12 @@ fn namespaces(plan: &NamespacePlan, list: &mut List) {
     }
 }
 
-fn tree(plan: &RootfsPlan, list: &mut List) {
+fn tree(whole: &Plan, list: &mut List) {
+    let plan = &whole.rootfs;
     list.add("init", "prepare rootfs", text(&plan.path), "root.path");
     for (index, op) in plan.mounts.iter().enumerate() {
         let (action, detail) = mount(op);
-        list.add("init", action, format!("/{} {detail}", text(&op.target)), format!("mounts[{index}]"));
+        list.add("init", action, format!("/{} {detail}", text(&op.target)), whole.mount_origin(index));
     }
     for node in &plan.devices {
         let (major, minor) = (rustix::fs::major(node.device), rustix::fs::minor(node.device));

@@ -4,7 +4,7 @@
 //! parent                                   init
 //!   cgroup attached, maps written, saved
 //!   ─────────────── Go ──────────────────▶ (waits as late as it can)
-//!   ◀────────── NamespacesReady ────────── only with prestart or createRuntime hooks
+//!   ◀────────── NamespacesReady ────────── prestart, createRuntime hooks or network devices
 //!   ─────────────── Go ──────────────────▶
 //!   ◀────────────── Ready ──────────────── create: init waits on start.sock from here on
 //!   ◀────────────── Failed ─────────────── at any time, whole: step, item, action, errno, text

@@ -16,6 +16,9 @@ pub fn failure(plan: &Plan, failure: &Failure) -> Error {
     match position.step {
         Step::Lookup => return program_missing(plan, fault.action, fault.errno),
         Step::Exec => return exec_failed(text, fault.errno),
+        Step::CreateContainer | Step::StartContainer if !text.is_empty() => {
+            return hook_failed(*position, text);
+        }
         _ => {}
     }
     let place = place(plan, *position);
@@ -54,9 +57,11 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Mount | Step::ReadonlyMount => {
             let target =
                 plan.rootfs.mounts.get(index).map(|op| op.target.to_string_lossy()).unwrap_or_default();
-            format!("mounts[{index}] (/{target})")
+            format!("{} (/{target})", plan.mount_origin(index))
         }
         Step::Device => device(plan, index),
+        Step::CreateContainer => format!("hooks.createContainer[{index}]"),
+        Step::StartContainer => format!("hooks.startContainer[{index}]"),
         Step::DevLinks => "make the default links in /dev".into(),
         Step::WorkingDirectory => format!("process.cwd: chdir to {}", plan.process.cwd.to_string_lossy()),
         Step::Masked => hidden("maskedPaths", &plan.rootfs.masked, index),
@@ -213,6 +218,12 @@ fn program_missing(plan: &Plan, action: Action, errno: Errno) -> Error {
         _ => format!("exec: {name:?}: {}", errno_text(&errno.into())),
     };
     Error::new(Kind::System, text)
+}
+
+/// A hook that init ran, with what it said.
+pub fn hook_failed(position: Position, text: &str) -> Error {
+    let kind = if position.step == Step::CreateContainer { "createContainer" } else { "startContainer" };
+    Error::new(Kind::System, format!("error running {kind} hook #{}: {text}", position.index))
 }
 
 /// A failed execve(2), with its likely cause.

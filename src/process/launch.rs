@@ -8,15 +8,16 @@ use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions, waitid};
 
 use super::channel::{self, Message};
 use super::describe;
-use super::hooks;
+use super::hooks::{self, inside};
 use super::id_maps;
 use super::init::Init;
 use super::own_binary;
+use super::pidfd_socket::PidfdSocket;
 use super::step::{Progress, Step};
 use crate::cgroups::Cgroup;
 use crate::container::{Container, Phase, Process, State, Status};
 use crate::error::{Context, Error, Kind, Result};
-use crate::namespaces::{Join, name};
+use crate::namespaces::{Join, name, net_devices};
 use crate::plan::Plan;
 use crate::rootfs::mounts;
 use crate::rootfs::tree::MountAction;
@@ -27,17 +28,20 @@ use crate::sys::fd;
 use crate::sys::page::SharedWord;
 use crate::sys::procfs::Proc;
 
-/// Starts init and brings it to where it waits for `start` (with `start`, its listening socket) or has become the
-/// program. When this fails, init is dead and reaped.
+/// Sockets that are for init.
+#[derive(Debug, Default)]
+pub struct Sockets {
+    /// Where it listens for `start`; without it becomes the program.
+    pub start: Option<OwnedFd>,
+    /// Who gets a pidfd of it, before any of the container's programs runs.
+    pub pidfd: Option<PidfdSocket>,
+}
+
+/// Starts init and brings it to where it waits for `start` or has become the program. When this fails, init is dead and reaped.
 ///
 /// # Errors
 /// What failed, in the parent or in init, as one sentence.
-pub fn launch(
-    plan: &Plan,
-    container: &mut Container,
-    cgroup: &Cgroup,
-    start: Option<OwnedFd>,
-) -> Result<Child> {
+pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: Sockets) -> Result<Child> {
     let progress = Progress::new().context("share a page with init")?;
     let (parent_end, child_end) = channel::pair().context("make the channel to init")?;
     let proc = Proc::open().context("open /proc")?;
@@ -47,7 +51,8 @@ pub fn launch(
         channel: child_end,
         sources: early_sources(plan)?,
         joins: plan.namespaces.join.iter().map(open_namespace).collect::<Result<_>>()?,
-        start: start.map(|listener| waiting_room(plan).map(|room| (listener, room))).transpose()?,
+        start: sockets.start.map(|listener| waiting_room(plan).map(|room| (listener, room))).transpose()?,
+        states: inside::States::prepare(plan, &container.record)?,
         hide_early: rustix::process::geteuid().is_root(),
         ignored: ignored_signals(&proc)?,
         available: available(plan)?,
@@ -55,7 +60,9 @@ pub fn launch(
     };
     let child = clone_init(plan, cgroup, &init, &parent_end)?;
     drop(init.channel);
-    let told = attend(plan, container, cgroup, &init.proc, &parent_end, child.pid)
+    let sent = sockets.pidfd.map_or(Ok(()), |socket| socket.send(child.pidfd.as_fd()));
+    let told = sent
+        .and_then(|()| attend(plan, container, cgroup, &init.proc, &parent_end, child.pid))
         .and_then(|()| follow(plan, container, &parent_end, &progress, &child));
     match told {
         Ok(()) => Ok(child),
@@ -211,16 +218,14 @@ fn attend(
     if cgroup.clone_into_fd().is_none() {
         cgroup.attach(pid)?;
     }
+    if let Some(group) = &container.record.resctrl {
+        group.attach(pid)?;
+    }
     container.record.set_init(Process::of(pid)?);
     // While hooks run it is still being created, for whoever asks (H7).
-    container.record.phase = if has_early_hooks(plan) { Phase::Creating } else { Phase::Created };
+    container.record.phase = if plan.stops_midway() { Phase::Creating } else { Phase::Created };
     container.save()?;
     let_go(channel)
-}
-
-/// Whether hooks run before init goes on.
-fn has_early_hooks(plan: &Plan) -> bool {
-    !(plan.hooks.prestart.is_empty() && plan.hooks.create_runtime.is_empty())
 }
 
 fn let_go(channel: &OwnedFd) -> Result<()> {
@@ -243,6 +248,7 @@ fn follow(
         match channel::next(channel).context("listen to init")? {
             Message::Ready => return Ok(()),
             Message::NamespacesReady => {
+                move_net_devices(plan, child.pid)?;
                 run_hooks(plan, container, child.pid)?;
                 container.record.phase = Phase::Created;
                 container.save()?;
@@ -260,11 +266,23 @@ fn follow(
     }
 }
 
+/// Into init's network namespace, now that it is in it, and as late as may be: a virtual device ends with the
+/// namespace if the container does not come to be.
+fn move_net_devices(plan: &Plan, pid: i32) -> Result<()> {
+    if plan.net_devices.is_empty() {
+        return Ok(());
+    }
+    let path = format!("/proc/{pid}/ns/net");
+    let file = rustix::fs::openat(CWD, &path, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
+    net_devices::move_all(&plan.net_devices, file.with_context(|| format!("open {path}"))?.as_fd())
+}
+
 /// prestart, then createRuntime: the namespaces and mounts are there, the root has not changed yet (H9).
 fn run_hooks(plan: &Plan, container: &Container, pid: i32) -> Result<()> {
     let state = State::plain(&container.record, Status::Creating, pid).to_json()?;
-    hooks::run_all("prestart", &plan.hooks.prestart, &state, &plan.bundle)?;
-    hooks::run_all("createRuntime", &plan.hooks.create_runtime, &state, &plan.bundle)
+    let setting = hooks::Setting::runtime(&state, &plan.bundle).dying_with_us();
+    hooks::run_all("prestart", &plan.hooks.prestart, &setting)?;
+    hooks::run_all("createRuntime", &plan.hooks.create_runtime, &setting)
 }
 
 /// Kills init and waits for its end; gives the signal that ended it.

@@ -1,12 +1,16 @@
 //! The program: found, made ready to be executed, executed.
 
 use std::ffi::CStr;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use rustix::fs::{Access, AtFlags, CWD, FileType, Mode, OFlags};
 use rustix::io::Errno;
+use rustix::net::SocketFlags;
+use seccompiler::sock_filter;
 
 use super::channel;
+use super::hooks::inside;
 use super::init::{Init, keep_only};
 use super::step::{Progress, Step};
 use crate::fault::{Action, During, Fault};
@@ -62,18 +66,52 @@ impl Program<'_> {
             keep,
         };
         let instructions = filter.map(|filter| filter.instructions.as_slice()).unwrap_or_default();
-        // From here on everything is recorded; the program outlives the runtime.
-        rustix::process::set_parent_process_death_signal(None)?;
+        let hooks = StartHooks::of(init, last, instructions);
         let Some((listener, room)) = &init.start else {
+            if let Some(hooks) = &hooks {
+                hooks.run(init.channel.as_fd());
+            }
+            outlive_the_runtime()?;
             keep_only(&init.channel, keep)?;
             let image = Image::borrowed(self.path, &process.args, &process.env, instructions);
             last.become_program(&image, init.progress);
         };
+        outlive_the_runtime()?;
         let image = Image::packed(self.path, &process.args, &process.env, instructions, room)?;
         channel::send_ready(&init.channel)?;
         init.progress.enter(Step::Created);
         keep_only(listener, keep)?;
-        last.wait_for_start(&image, init.progress)
+        match hooks {
+            None => last.wait_for_start(&image, init.progress),
+            Some(hooks) => last.wait_with_hooks(&image, init.progress, &hooks),
+        }
+    }
+}
+
+/// Everything is recorded, so the container can do without the process that made it.
+fn outlive_the_runtime() -> Result<(), Fault> {
+    Ok(rustix::process::set_parent_process_death_signal(None)?)
+}
+
+/// The startContainer hooks with what they need; an init that has them keeps its memory while it waits.
+struct StartHooks<'a> {
+    init: &'a Init<'a>,
+    states: &'a inside::States,
+    last_rights: super::hooks::Preparation,
+}
+
+impl<'a> StartHooks<'a> {
+    /// None if there are none.
+    fn of(init: &'a Init<'_>, last: LastSteps, filter: &[sock_filter]) -> Option<Self> {
+        let states = init.states.as_ref().filter(|_| !init.plan.hooks.start_container.is_empty())?;
+        let filter = filter.to_vec();
+        let last_rights = Arc::new(move || last.drop_rights(&filter, |_| ()).map_err(|fault| fault.errno));
+        Some(Self { init, states, last_rights })
+    }
+
+    fn run(&self, channel: BorrowedFd<'_>) {
+        let Init { plan, progress, .. } = self.init;
+        inside::start_container(plan, self.states, progress, self.last_rights.clone(), channel);
     }
 }
 
@@ -98,6 +136,25 @@ impl LastSteps {
         self.become_program(image, progress)
     }
 
+    /// The same with all memory kept, for hooks that run before the program. Never returns.
+    fn wait_with_hooks(&self, image: &Image, progress: &Progress, hooks: &StartHooks<'_>) -> ! {
+        let Some(listener) = fd::borrow_inherited(self.keep) else { crate::sys::clone::exit_now(1) };
+        let connection = loop {
+            match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
+                Ok(connection) => break connection,
+                Err(Errno::INTR | Errno::CONNABORTED) => {}
+                Err(_) => crate::sys::clone::exit_now(1),
+            }
+        };
+        if keep_only(&connection, self.keep).is_err() {
+            crate::sys::clone::exit_now(1);
+        }
+        if let Some(channel) = fd::borrow_inherited(self.keep) {
+            hooks.run(channel);
+        }
+        self.become_program(image, progress)
+    }
+
     /// The channel is at the number `keep`, the only descriptor beyond those of the program.
     fn become_program(&self, image: &Image, progress: &Progress) -> ! {
         let fault = match self.finish(image, progress) {
@@ -112,19 +169,24 @@ impl LastSteps {
 
     /// The filter as late as can be, then the last of the privileges, then execve.
     fn finish(&self, image: &Image, progress: &Progress) -> Result<std::convert::Infallible, Fault> {
-        progress.enter(Step::Seccomp);
+        self.drop_rights(image.filter(), |step| progress.enter(step))?;
+        progress.enter(Step::Exec);
+        Err(Fault::from(image.execute()))
+    }
+
+    fn drop_rights(&self, filter: &[sock_filter], enter: impl Fn(Step)) -> Result<(), Fault> {
+        enter(Step::Seccomp);
         if self.privileged {
             crate::sys::credentials::capset(self.available, self.available, self.sets.inheritable)?;
         }
         if let Some(flags) = self.flags {
-            seccomp::load(image.filter(), flags)?;
+            seccomp::load(filter, flags)?;
         }
         if self.privileged {
-            progress.enter(Step::Capabilities);
+            enter(Step::Capabilities);
             apply::set_capabilities(&self.sets)?;
         }
-        progress.enter(Step::Exec);
-        Err(Fault::from(image.execute()))
+        Ok(())
     }
 }
 

@@ -51,24 +51,37 @@ pub fn announce(directory: BorrowedFd<'_>) -> Result<()> {
     rustix::fs::renameat(directory, EARLY_NAME, directory, START_SOCKET).context("name the start socket")
 }
 
-/// Tells init to go on and waits until it has executed the program.
+/// How a start ended that init has answered.
+#[derive(Debug)]
+pub enum Started {
+    /// The program was executed.
+    Running,
+    /// A startContainer hook failed; init has ended.
+    HookFailed(Error),
+}
+
+/// Tells init to go on and waits until it has executed the program. As long as that takes the socket stays: the
+/// container is still `created`, and the caller's lock keeps a second start away.
 ///
 /// # Errors
 /// Init is dead or stopped by a signal, or could not execute the program.
-pub fn start(directory: BorrowedFd<'_>, pid: i32) -> Result<()> {
+pub fn start(directory: BorrowedFd<'_>, pid: i32) -> Result<Started> {
     let socket = socket()?;
     match connect(&socket, &address(directory, START_SOCKET)?) {
         Ok(()) => {}
         Err(Errno::CONNREFUSED) => return Err(dead()),
         Err(errno) => return Err(errno).context("connect to the container's init"),
     }
-    // From here on it can't be started again.
+    let answered = wait_for_answer(socket.as_fd(), pid);
     rustix::fs::unlinkat(directory, START_SOCKET, rustix::fs::AtFlags::empty())
         .context("remove the start socket")?;
-    wait_for_answer(socket.as_fd(), pid)?;
+    answered?;
     match channel::next(socket.as_fd()).context("wait for the program's start")? {
         Message::Failed(failure) if failure.position.step == Step::Exec => {
             Err(describe::exec_failed(&failure.text, failure.fault.errno))
+        }
+        Message::Failed(failure) if failure.position.step == Step::StartContainer => {
+            Ok(Started::HookFailed(describe::hook_failed(failure.position, &failure.text)))
         }
         Message::Failed(failure) => {
             let step = match failure.position.step {
@@ -78,7 +91,7 @@ pub fn start(directory: BorrowedFd<'_>, pid: i32) -> Result<()> {
             Err(Error::system(step, failure.fault.errno))
         }
         Message::End if still_waits(pid)? => Err(dead()),
-        _ => Ok(()),
+        _ => Ok(Started::Running),
     }
 }
 

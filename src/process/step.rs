@@ -29,6 +29,8 @@ pub enum Step {
     Device,
     /// The links below /dev.
     DevLinks,
+    /// A createContainer hook.
+    CreateContainer,
     /// The working directory.
     WorkingDirectory,
     /// An entry of `linux.maskedPaths`.
@@ -71,6 +73,8 @@ pub enum Step {
     Lookup,
     /// Waiting for `start`.
     Created,
+    /// A startContainer hook.
+    StartContainer,
     /// Loading the filter.
     Seccomp,
     /// execve(2).

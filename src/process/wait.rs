@@ -6,7 +6,9 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
+use super::notify::Notify;
 use crate::error::{Context, Result};
+use crate::log::Log;
 use crate::sys::clone::Child;
 use crate::sys::process::pidfd_send_signal;
 use crate::sys::signal::{block_all_to_fd, read_signal};
@@ -23,13 +25,16 @@ pub fn catch_signals() -> Result<OwnedFd> {
 ///
 /// # Errors
 /// Those of poll(2) and wait4(2).
-pub fn until_exit(child: &Child, signals: &OwnedFd) -> Result<i32> {
+pub fn until_exit(child: &Child, signals: &OwnedFd, mut notify: Option<Notify>, log: &Log) -> Result<i32> {
     loop {
-        let mut fds = [PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        fds.extend(notify.as_ref().map(|notify| PollFd::from_borrowed_fd(notify.fd(), PollFlags::IN)));
         match poll(&mut fds, None) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).context("wait for init"),
         }
+        drop(fds);
+        notify = notify.and_then(|notify| forward(notify, log));
         while let Some(signal) = read_signal(signals).context("read a signal")? {
             if is_forwarded(signal) {
                 let _ = pidfd_send_signal(child.pidfd.as_fd(), signal);
@@ -40,6 +45,22 @@ pub fn until_exit(child: &Child, signals: &OwnedFd) -> Result<i32> {
             return Ok(code);
         }
     }
+}
+
+/// Tells the service manager once, when the container is ready; the socket is closed then. We are its main process
+/// and outlive the container, so there is nothing to wait for.
+fn forward(notify: Notify, log: &Log) -> Option<Notify> {
+    let own = rustix::process::getpid().as_raw_nonzero().get();
+    match notify.is_ready() {
+        Ok(false) => return Some(notify),
+        Ok(true) => {
+            if let Err(error) = notify.tell(own) {
+                log.warn(error);
+            }
+        }
+        Err(error) => log.warn(error),
+    }
+    None
 }
 
 /// Everything but what is about this process itself: its children, its terminal's size, its pipes (S33).

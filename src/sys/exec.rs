@@ -10,18 +10,21 @@ use seccompiler::sock_filter;
 
 use super::clone::last_errno;
 
+/// Strings that can be added to an array once it is made: HOME and LISTEN_PID.
+const SPARE: usize = 2;
+
 /// A NULL-terminated array of C strings, as execve(2) takes it.
 #[derive(Debug)]
 pub struct CStringArray {
     strings: Vec<CString>,
-    /// The pointers, a slot for one string more, NULL.
+    /// The pointers, slots for [`SPARE`] strings more, NULL.
     pointers: RefCell<Vec<*const libc::c_char>>,
 }
 
 impl CStringArray {
     /// Takes the strings and builds the pointer array.
     pub fn new(strings: Vec<CString>) -> Self {
-        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null(); 2]).collect();
+        let pointers = strings.iter().map(|s| s.as_ptr()).chain([std::ptr::null(); SPARE + 1]).collect();
         Self { strings, pointers: RefCell::new(pointers) }
     }
 
@@ -30,9 +33,11 @@ impl CStringArray {
         &self.strings
     }
 
-    /// Adds one string at the end; only the last one given counts. It is never freed: execve comes next.
-    pub fn set_extra(&self, string: CString) {
-        if let Some(slot) = self.pointers.borrow_mut().get_mut(self.strings.len()) {
+    /// Adds one of at most [`SPARE`] strings at the end. It is never freed: execve comes next.
+    pub fn add(&self, string: CString) {
+        let mut pointers = self.pointers.borrow_mut();
+        let free = pointers.iter_mut().skip(self.strings.len()).take(SPARE).find(|slot| slot.is_null());
+        if let Some(slot) = free {
             *slot = string.into_raw();
         }
     }
@@ -42,10 +47,10 @@ impl CStringArray {
     }
 
     /// Every string, the extra one too.
-    fn texts(&self) -> Vec<&CStr> {
+    pub fn texts(&self) -> Vec<&CStr> {
         let pointers = self.pointers.borrow();
         let present = pointers.iter().filter(|pointer| !pointer.is_null());
-        // SAFETY: each points to a string of `strings`, or to the one that `set_extra` leaked.
+        // SAFETY: each points to a string of `strings`, or to one that `add` leaked.
         present.map(|pointer| unsafe { CStr::from_ptr(*pointer) }).collect()
     }
 }
@@ -58,7 +63,7 @@ pub struct Room {
 }
 
 impl Room {
-    /// Room for these parts, the longest of the paths, and one more variable of the environment.
+    /// Room for these parts, the longest of the paths, and the variables that init adds.
     ///
     /// # Errors
     /// ENOMEM.
@@ -218,7 +223,9 @@ mod tests {
     #[test]
     fn a_packed_image_has_all_parts() {
         let env = array(&["A=1"]);
-        env.set_extra(c"HOME=/x".to_owned());
+        for extra in [c"HOME=/x", c"LISTEN_PID=1", c"NO=room"] {
+            env.add(extra.to_owned());
+        }
         let filter = [sock_filter { code: 6, jt: 0, jf: 0, k: 0x7fff_0000 }];
         let args = array(&["x", "y z"]);
         let room = Room::new(&[c"/bin/x".to_owned()], &args, &env, &filter).unwrap();
@@ -237,6 +244,6 @@ mod tests {
             found
         };
         assert_eq!(texts(image.args), ["x", "y z"]);
-        assert_eq!(texts(image.env), ["A=1", "HOME=/x"]);
+        assert_eq!(texts(image.env), ["A=1", "HOME=/x", "LISTEN_PID=1"]);
     }
 }

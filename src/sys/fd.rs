@@ -61,6 +61,14 @@ pub fn move_to(fd: BorrowedFd<'_>, target: RawFd) -> Result<(), Errno> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// Whether the caller passed this descriptor: it is open, and not one that we opened ourselves, which is
+/// close-on-exec (so was no one that came through execve).
+pub fn is_passed(fd: RawFd) -> bool {
+    // SAFETY: F_GETFD only asks.
+    let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
+    flags == 0
+}
+
 /// Borrows a descriptor that the caller of the program passed, if it is open.
 pub fn borrow_inherited(fd: RawFd) -> Option<BorrowedFd<'static>> {
     // SAFETY: F_GETFD only asks.

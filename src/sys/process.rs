@@ -45,6 +45,14 @@ pub fn close_on_exec_from(command: &mut Command, first: u32) {
     unsafe { command.pre_exec(mark) };
 }
 
+/// Runs `body` in the new process of `command`, after what was asked for before and just before execve. Its errno is
+/// the error of `Command::spawn`.
+pub fn before_exec(command: &mut Command, body: impl Fn() -> Result<(), Errno> + Send + Sync + 'static) {
+    // SAFETY: Davit has one thread (in the unit tests, where it has more, bodies are system calls only), so the new
+    // process finds no lock held, and may do what the old one could.
+    unsafe { command.pre_exec(move || body().map_err(std::io::Error::from)) };
+}
+
 /// Before Linux 5.11, which has close_range(2) with the flag. More than 65,536 are not looked at.
 fn mark_one_by_one(first: u32) {
     for fd in first..65_536 {

@@ -35,6 +35,12 @@ pub fn set_own() {
     }
 }
 
+/// Whether a write to a pipe that nobody reads is an error of write(2) only, or also SIGPIPE's end of the process.
+pub fn ignore_broken_pipes(ignore: bool) {
+    // SAFETY: SIG_IGN and SIG_DFL are valid dispositions, no handler of ours is involved.
+    unsafe { libc::signal(libc::SIGPIPE, if ignore { libc::SIG_IGN } else { libc::SIG_DFL }) };
+}
+
 /// Blocks every signal and opens a signalfd(2) that reads them.
 ///
 /// # Errors

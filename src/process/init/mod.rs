@@ -11,6 +11,7 @@ mod tree;
 mod user;
 
 use super::channel;
+use super::hooks::inside;
 use super::program::{self, Program};
 use super::step::{Progress, Step};
 use crate::container::INIT_COMM;
@@ -39,6 +40,8 @@ pub struct Init<'a> {
     pub sources: Vec<(usize, OwnedFd)>,
     /// `create`: where it listens for `start`, and room for what it keeps while it waits. None: it executes the program at once (`run`).
     pub start: Option<(OwnedFd, Room)>,
+    /// The state for the hooks that it runs itself, if there are any.
+    pub states: Option<inside::States>,
     /// The runtime is root and needs nothing of init's /proc files: init hides from the start.
     pub hide_early: bool,
     /// The signals that the runtime or its caller ignores, bit N-1 for signal N.
@@ -81,9 +84,13 @@ impl Init<'_> {
         self.wait(&mut once)?;
         self.new_cgroup_namespace(&mut once)?;
         reset_affinity();
-        if !(self.plan.hooks.prestart.is_empty() && self.plan.hooks.create_runtime.is_empty()) {
+        if self.plan.stops_midway() {
             self.progress.enter(Step::Wait);
             channel::namespaces_ready(&self.channel)?;
+        }
+        if let Some(states) = &self.states {
+            // Before anything is read-only: they may put things into the rootfs.
+            inside::create_container(self.plan, states, self.progress, root.as_fd(), &self.channel)?;
         }
         self.close_tree(&mut once, root.as_fd())?;
         self.write_proc()?;
@@ -179,7 +186,13 @@ impl Init<'_> {
         let found = program::look_up(&self.plan.process)?;
         let home = self.plan.process.find_home.then(|| read_passwd(self.plan.process.uid));
         if let Some(home) = home {
-            self.plan.process.env.set_extra(home);
+            self.plan.process.env.add(home);
+        }
+        if self.plan.process.listen_pid {
+            // In a pid namespace of its own that is 1; else only here it is known (F13).
+            let pid = rustix::process::getpid().as_raw_nonzero();
+            let entry = std::ffi::CString::new(format!("LISTEN_PID={pid}")).map_err(|_| Errno::INVAL)?;
+            self.plan.process.env.add(entry);
         }
         Ok(found)
     }

@@ -16,9 +16,6 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
     ];
     for (kind, list) in kinds {
         let list = list.as_deref().unwrap_or_default();
-        if matches!(kind, "createContainer" | "startContainer") && !list.is_empty() {
-            faults.add(format!("hooks.{kind}"), "is not carried out by this version of davit; remove it");
-        }
         for (index, hook) in list.iter().enumerate() {
             rules(hook, &format!("hooks.{kind}[{index}]"), faults);
         }
@@ -53,14 +50,11 @@ mod tests {
 
     /// [H10] [H11]
     #[test]
-    fn hooks_in_the_container_are_refused() {
-        one_fault(
-            json!({"hooks": {"createContainer": [{"path": "/x"}]}}),
-            "hooks.createContainer: is not carried out",
-        );
-        one_fault(
-            json!({"hooks": {"startContainer": [{"path": "/x"}]}}),
-            "hooks.startContainer: is not carried out",
-        );
+    fn hooks_in_the_container_follow_the_same_rules() {
+        for kind in ["createContainer", "startContainer"] {
+            assert!(faults_with(json!({"hooks": {kind: [{"path": "/x"}]}})).is_empty());
+            let relative = format!("hooks.{kind}[0].path: x is not an absolute path");
+            one_fault(json!({"hooks": {kind: [{"path": "x"}]}}), &relative);
+        }
     }
 }

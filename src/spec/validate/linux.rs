@@ -13,6 +13,8 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
     hidden_paths(spec, linux, faults);
     sysctl(spec, linux, faults);
     devices(linux, faults);
+    super::net_devices::check(spec, linux, faults);
+    super::resctrl::check(linux, faults);
     not_built(linux, faults);
 }
 
@@ -165,7 +167,9 @@ fn sysctl(spec: &Spec, linux: &Linux, faults: &mut Faults) {
             continue;
         }
         if file == "kernel/hostname" {
-            faults.add(path, "use \"hostname\" to set the name of the container");
+            let text =
+                format!("sysctl {key:?} is not allowed as it conflicts with the OCI \"hostname\" field");
+            faults.add(path, text);
             continue;
         }
         match sysctl_namespace(&file) {
@@ -207,12 +211,6 @@ fn devices(linux: &Linux, faults: &mut Faults) {
 /// Properties that this version does not carry out are refused rather than ignored.
 fn not_built(linux: &Linux, faults: &mut Faults) {
     let absent = "is not carried out by this version of davit; remove it";
-    if linux.net_devices().as_ref().is_some_and(|devices| !devices.is_empty()) {
-        faults.add("linux.netDevices", absent);
-    }
-    if linux.intel_rdt().is_some() {
-        faults.add("linux.intelRdt", absent);
-    }
     if linux.memory_policy().is_some() {
         faults.add("linux.memoryPolicy", absent);
     }
@@ -289,7 +287,7 @@ mod tests {
         let key = |name: &str| linux(json!({"sysctl": {name: "1"}}));
         one_fault(key("vm.swappiness"), "sysctl \"vm.swappiness\" is not in a separate kernel namespace");
         one_fault(key("net.core.somaxconn"), "not allowed in host network namespace");
-        one_fault(key("kernel.hostname"), "use \"hostname\"");
+        one_fault(key("kernel.hostname"), "conflicts with the OCI \"hostname\" field");
         one_fault(key("kernel/shm_rmid_forced/../../kernel/core_pattern"), "not a name");
         one_fault(key("user.max_user_namespaces"), "hosts user namespace");
         assert!(faults_with(key("kernel.shm_rmid_forced")).is_empty());

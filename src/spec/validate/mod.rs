@@ -3,7 +3,9 @@
 mod hooks;
 mod linux;
 mod mounts;
+mod net_devices;
 mod process;
+mod resctrl;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
@@ -11,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 
 pub(crate) use linux::sysctl_path;
 pub(crate) use mounts::forbidden_target;
+pub(crate) use resctrl::RESERVED as RESERVED_GROUPS;
 
 /// One broken rule.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,0 +1,78 @@
+//! `linux.intelRdt` → the group, the lines of its schemata.
+
+use oci_spec::runtime::Spec;
+
+use crate::error::{Error, Result};
+use crate::resctrl::{Line, ResctrlPlan};
+use crate::spec::validate::RESERVED_GROUPS;
+
+/// Decides what is done in resctrl; None: nothing at all.
+///
+/// # Errors
+/// The container's id cannot be the name of its group.
+pub fn plan(spec: &Spec, id: &str) -> Result<Option<ResctrlPlan>> {
+    let Some(rdt) = spec.linux().as_ref().and_then(|linux| linux.intel_rdt().as_ref()) else {
+        return Ok(None);
+    };
+    let given = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+    let clos_id = given(rdt.clos_id());
+    if clos_id.is_none() && RESERVED_GROUPS.contains(&id) {
+        let text = format!("the container's id {id:?} cannot be the name of a resctrl group");
+        return Err(Error::config("linux.intelRdt", text).hint("set closID"));
+    }
+    let mut lines = Vec::new();
+    let mut add = |path: String, text: &str| lines.push(Line { path, text: text.to_string() });
+    for text in given(rdt.l3_cache_schema()).iter().flat_map(|schema| schema.lines()) {
+        // Bandwidth has its own property, and must not be set by this one.
+        if !text.is_empty() && !text.starts_with("MB:") {
+            add("linux.intelRdt.l3CacheSchema".into(), text);
+        }
+    }
+    if let Some(text) = given(rdt.mem_bw_schema()) {
+        add("linux.intelRdt.memBwSchema".into(), &text);
+    }
+    for (index, text) in rdt.schemata().iter().flatten().enumerate() {
+        add(format!("linux.intelRdt.schemata[{index}]"), text);
+    }
+    let monitoring = rdt.enable_monitoring().unwrap_or(false);
+    Ok(Some(ResctrlPlan { id: id.to_string(), clos_id, lines, monitoring }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn plan_of(rdt: serde_json::Value) -> ResctrlPlan {
+        let spec = serde_json::from_value(json!({"linux": {"intelRdt": rdt}})).unwrap();
+        plan(&spec, "c1").unwrap().unwrap()
+    }
+
+    /// [T5] l3CacheSchema without its bandwidth, then memBwSchema, schemata last.
+    #[test]
+    fn lines_have_an_order() {
+        let plan = plan_of(json!({"schemata": ["L2:0=f", "L3:0=1"], "memBwSchema": "MB:0=20",
+            "l3CacheSchema": "L3:0=f\nMB:0=70\nL3CODE:0=1"}));
+        let lines: Vec<_> = plan.lines.iter().map(|line| (line.path.as_str(), line.text.as_str())).collect();
+        let expected = [
+            ("linux.intelRdt.l3CacheSchema", "L3:0=f"),
+            ("linux.intelRdt.l3CacheSchema", "L3CODE:0=1"),
+            ("linux.intelRdt.memBwSchema", "MB:0=20"),
+            ("linux.intelRdt.schemata[0]", "L2:0=f"),
+            ("linux.intelRdt.schemata[1]", "L3:0=1"),
+        ];
+        assert_eq!(lines, expected);
+    }
+
+    /// [T1] [T2] [T6] [T8]
+    #[test]
+    fn groups() {
+        assert_eq!(plan(&serde_json::from_value(json!({"linux": {}})).unwrap(), "c1").unwrap(), None);
+        let empty = plan_of(json!({"closID": "", "l3CacheSchema": "", "enableCMT": true, "enableMBM": true}));
+        assert_eq!(empty, ResctrlPlan { id: "c1".into(), ..ResctrlPlan::default() });
+        let plan_of_gold = plan_of(json!({"closID": "gold", "enableMonitoring": true}));
+        assert_eq!((plan_of_gold.clos_id.as_deref(), plan_of_gold.monitoring), (Some("gold"), true));
+        let spec = serde_json::from_value(json!({"linux": {"intelRdt": {}}})).unwrap();
+        assert!(plan(&spec, "info").unwrap_err().to_string().starts_with("linux.intelRdt: "));
+    }
+}

@@ -1,0 +1,65 @@
+//! Connecting to a socket that a caller named.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+use std::time::Duration;
+
+use rustix::fs::{CWD, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect as connect_to, socket_with,
+};
+
+/// What fits into `sun_path` with its final NUL (unix(7)).
+const LONGEST: usize = 107;
+/// For connecting and for each message: a peer that does not read must not keep us for ever.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Connects to the AF_UNIX socket at `path`, of any length (F3); `@name` is one in the abstract namespace.
+///
+/// # Errors
+/// Those of connect(2); EAGAIN when the peer does not accept for ten seconds.
+pub fn connect(path: &Path, kind: SocketType) -> Result<OwnedFd, Errno> {
+    let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
+    set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;
+    let bytes = path.as_os_str().as_bytes();
+    if let Some(name) = bytes.strip_prefix(b"@") {
+        connect_to(&socket, &SocketAddrUnix::new_abstract_name(name)?)?;
+    } else if bytes.len() <= LONGEST {
+        connect_to(&socket, &SocketAddrUnix::new(path)?)?;
+    } else {
+        let file = rustix::fs::openat(CWD, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+        connect_to(&socket, &SocketAddrUnix::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?)?;
+    }
+    Ok(socket)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::{SocketAddr, UnixListener};
+
+    /// [F3] Short, long and abstract names.
+    #[test]
+    fn names_of_every_kind() {
+        let base = std::env::temp_dir().join(format!("davit-unix-socket-{}", std::process::id()));
+        let deep = base.join("d".repeat(200));
+        std::fs::create_dir_all(&deep).unwrap();
+        let _listener = UnixListener::bind(base.join("s")).unwrap();
+        std::fs::rename(base.join("s"), deep.join("s")).unwrap();
+        connect(&deep.join("s"), SocketType::STREAM).unwrap();
+        std::os::unix::fs::symlink(deep.join("s"), base.join("link")).unwrap();
+        connect(&base.join("link"), SocketType::STREAM).unwrap();
+        assert_eq!(connect(&deep.join("t"), SocketType::STREAM).unwrap_err(), Errno::NOENT);
+        assert_eq!(connect(&deep.join("s"), SocketType::DGRAM).unwrap_err(), Errno::PROTOTYPE);
+        std::fs::remove_dir_all(&base).unwrap();
+
+        let name = format!("davit-unix-socket-{}", std::process::id());
+        let address = SocketAddr::from_abstract_name(&name).unwrap();
+        let _listener = UnixListener::bind_addr(&address).unwrap();
+        connect(Path::new(&format!("@{name}")), SocketType::STREAM).unwrap();
+    }
+}
