@@ -23,5 +23,6 @@ pub mod process;
 pub mod resctrl;
 pub mod rootfs;
 pub mod seccomp;
+pub mod similar;
 pub mod spec;
 pub mod sys;

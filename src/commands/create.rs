@@ -76,7 +76,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     if finish == Finish::Wait || plan.shows_runtime() {
         own_binary::run_from_clone()?;
     }
-    check_rootfs(&plan)?;
+    check_rootfs(plan.rootfs.path.as_c_str())?;
     check_joined(&plan)?;
     check_net_devices(&plan)?;
     if log.is_debug() {
@@ -198,8 +198,7 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
 }
 
 /// P1: a directory, not a symlink. Here, since the plan itself touches no file.
-fn check_rootfs(plan: &Plan) -> Result<()> {
-    let path = plan.rootfs.path.as_c_str();
+pub(super) fn check_rootfs(path: &CStr) -> Result<()> {
     let text = path.to_string_lossy();
     let stat = rustix::fs::lstat(path)
         .map_err(|errno| Error::system(format_args!("root.path: invalid rootfs: stat {text}"), errno))?;
@@ -214,7 +213,7 @@ fn check_rootfs(plan: &Plan) -> Result<()> {
 }
 
 /// R16: a namespace that is joined by path may turn out to be the host's own, and what is set there is the host's.
-fn check_joined(plan: &Plan) -> Result<()> {
+pub(super) fn check_joined(plan: &Plan) -> Result<()> {
     use oci_spec::runtime::LinuxNamespaceType::{Ipc, Network, Uts};
     for join in &plan.namespaces.join {
         let (own, set): (&CStr, Option<String>) = match join.kind {

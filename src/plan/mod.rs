@@ -4,6 +4,7 @@ pub mod activation;
 pub mod cgroup;
 mod cgroup_v1;
 mod cgroup_v2;
+mod faults;
 pub mod namespaces;
 pub mod process;
 pub mod resctrl;
@@ -25,6 +26,7 @@ use crate::rootfs::tree::RootfsPlan;
 use crate::seccomp::{self, Program};
 use crate::spec::validate::sysctl_path;
 
+pub use faults::faults;
 use process::ProcessPlan;
 
 /// What the command line adds to the spec.
@@ -121,7 +123,6 @@ pub struct Hooks {
 /// A broken rule of the specification, or something that this host or version can't do; named by JSON path.
 pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     crate::spec::validate::check(spec)?;
-    let linux = spec.linux().as_ref();
     let process = spec.process().as_ref();
     let process = process.ok_or_else(|| Error::new(Kind::Config, "process property must not be empty"))?;
     let mut warnings = Vec::new();
@@ -129,12 +130,6 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     let cgroup = cgroup_plan(spec, request, host)?;
     warnings.extend(cgroup.warnings.iter().cloned());
     let keyring = if request.no_new_keyring { None } else { Some(cstring(format!("_ses.{}", request.id))?) };
-    let filter = linux.and_then(|linux| linux.seccomp().as_ref()).map(seccomp::compile).transpose();
-    let filter = filter.map_err(|error| Error::new(Kind::Config, error.to_string()))?.flatten();
-    if filter.as_ref().is_some_and(|filter| filter.notify) {
-        let text = "SCMP_ACT_NOTIFY is not carried out by this version of davit";
-        return Err(Error::config("linux.seccomp", text));
-    }
     let place = rootfs::Place { bundle: request.bundle, no_pivot: request.no_pivot, host, cgroup: &cgroup };
     let mut rootfs = rootfs::plan(spec, &place)?;
     let mut process = process::plan(process, keyring, &mut warnings)?;
@@ -154,7 +149,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         process,
         namespaces,
         cgroup,
-        seccomp: filter,
+        seccomp: filter(spec)?,
         sysctl: sysctl(spec)?,
         net_devices: namespaces::net_devices(spec),
         resctrl: resctrl::plan(spec, request.id)?,
@@ -179,6 +174,18 @@ pub fn passed_on(request: &Request<'_>) -> Result<i32> {
 
 /// `/proc/sys/fs/nr_open` can't be larger.
 const MOST_FDS: i32 = i32::MAX / 8;
+
+
+fn filter(spec: &Spec) -> Result<Option<Program>> {
+    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let filter = profile.map(seccomp::compile).transpose();
+    let filter = filter.map_err(|error| Error::new(Kind::Config, error.to_string()))?.flatten();
+    if filter.as_ref().is_some_and(|filter| filter.notify) {
+        let text = "SCMP_ACT_NOTIFY is not carried out by this version of davit";
+        return Err(Error::config("linux.seccomp", text));
+    }
+    Ok(filter)
+}
 
 fn cgroup_plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<CgroupPlan> {
     let linux = spec.linux().as_ref();

@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Capability, Spec};
+use oci_spec::runtime::Spec;
 
+use super::examine::{Examination, Finding, Severity};
+use super::locate::line_column;
+use super::shape;
 use crate::error::{Context, Error, Kind, Result};
 
 /// A configuration as read, and what had to be overlooked in it.
@@ -17,22 +20,30 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Reads the configuration file `name` of a bundle.
+/// Reads and parses the configuration file `name` of a bundle.
 ///
 /// # Errors
 /// The file is missing, unreadable, not JSON, or does not fit the specification's types.
 pub fn load(bundle: &Path, name: &Path) -> Result<Loaded> {
+    let raw = read(bundle, name)?;
+    let (spec, warnings) = parse(&raw).context(name.display())?;
+    Ok(Loaded { spec, raw, warnings })
+}
+
+/// Reads the configuration file `name` of a bundle.
+///
+/// # Errors
+/// The file is missing or unreadable.
+pub fn read(bundle: &Path, name: &Path) -> Result<Vec<u8>> {
     let path = bundle.join(name);
-    let raw = std::fs::read(&path).map_err(|error| {
+    std::fs::read(&path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             let text =
                 format!("JSON specification file {} not found in {}", name.display(), bundle.display());
             return Error::new(Kind::Config, text).hint("`davit spec` writes one");
         }
         Error::system(format_args!("read {}", path.display()), error)
-    })?;
-    let (spec, warnings) = parse(&raw).context(name.display())?;
-    Ok(Loaded { spec, raw, warnings })
+    })
 }
 
 /// Parses a configuration; gives the warnings beside it.
@@ -40,64 +51,45 @@ pub fn load(bundle: &Path, name: &Path) -> Result<Loaded> {
 /// # Errors
 /// As [`load`], without the file's part.
 pub fn parse(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
-    // serde would take an array for an object of defaults.
-    if raw.trim_ascii_start().starts_with(b"[") {
-        return Err(Error::new(Kind::Config, "line 1 column 1: config must be a JSON object, not an array"));
+    if !shape::suspicious(raw)
+        && let Ok(spec) = serde_json::from_slice::<Spec>(raw)
+    {
+        return Ok((spec, Vec::new()));
     }
-    match serde_json::from_slice::<Spec>(raw) {
-        Ok(spec) => Ok((spec, Vec::new())),
-        Err(_) if raw.trim_ascii() == b"null" => Err(Error::new(Kind::Config, "config cannot be null")),
-        Err(error) => explain(raw, &error),
+    if raw.trim_ascii() == b"null" {
+        return Err(Error::new(Kind::Config, "config cannot be null"));
     }
+    explain(raw)
 }
 
-/// The slow second look, taken only once parsing has failed: find the path, overlook what may be overlooked.
-fn explain(raw: &[u8], error: &serde_json::Error) -> Result<(Spec, Vec<String>)> {
-    let mut json = serde_json::Deserializer::from_slice(raw);
-    let path = match serde_path_to_error::deserialize::<_, Spec>(&mut json) {
-        Ok(_) => String::new(),
-        Err(located) => located.path().to_string(),
-    };
-    if path.starts_with("process.capabilities.") {
-        let (relaxed, warnings) = without_unknown_capabilities(raw)?;
-        if !warnings.is_empty() {
-            return parse(&relaxed).map(|(spec, more)| (spec, [warnings, more].concat()));
+/// The slow second look, taken only when something is wrong: find the path, overlook what may be overlooked.
+fn explain(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
+    let mut examination = Examination::new(raw);
+    let spec = examination.spec();
+    let count = examination.errors().count();
+    let findings = examination.findings();
+    match (spec, findings.iter().find(|finding| finding.severity == Severity::Error)) {
+        (_, Some(first)) => {
+            let error = Error::new(Kind::Config, fault_text(raw, first));
+            Err(super::validate::more(error, count - 1))
         }
+        (Some(spec), None) => {
+            let unknown = findings.iter().filter(|finding| finding.message.starts_with("unknown capability"));
+            let text = |finding: &Finding| format!("{}: {}", finding.path, finding.message);
+            Ok((spec, unknown.map(text).collect()))
+        }
+        (None, None) => Err(Error::new(Kind::Config, "is not a configuration")),
     }
-    Err(Error::new(Kind::Config, fault_text(raw, &path, error)))
 }
 
 /// `line 3 column 12: process.cwd: invalid type: … in `"cwd": 5``.
-fn fault_text(raw: &[u8], path: &str, error: &serde_json::Error) -> String {
-    let full = error.to_string();
-    let cause = full.split(" at line ").next().unwrap_or(&full);
-    let place = if path.is_empty() || path == "." { String::new() } else { format!("{path}: ") };
-    let line = raw.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
-    let mut excerpt: String = String::from_utf8_lossy(line.trim_ascii()).chars().take(80).collect();
+fn fault_text(raw: &[u8], fault: &Finding) -> String {
+    let (line, column) = line_column(raw, fault.offset);
+    let place = if fault.path.is_empty() { String::new() } else { format!("{}: ", fault.path) };
+    let text = raw.split(|byte| *byte == b'\n').nth(line - 1).unwrap_or_default();
+    let mut excerpt: String = String::from_utf8_lossy(text.trim_ascii()).chars().take(80).collect();
     excerpt.retain(|character| !character.is_control());
-    format!("line {} column {}: {place}{cause}, in `{excerpt}`", error.line(), error.column())
-}
-
-/// config.md: capabilities that cannot be granted MUST be logged as a warning and SHOULD NOT be an error.
-fn without_unknown_capabilities(raw: &[u8]) -> Result<(Vec<u8>, Vec<String>)> {
-    let mut value: serde_json::Value =
-        serde_json::from_slice(raw).map_err(|error| Error::new(Kind::Config, error.to_string()))?;
-    let mut warnings = Vec::new();
-    for set in ["bounding", "effective", "inheritable", "permitted", "ambient"] {
-        let Some(list) = value.pointer_mut(&format!("/process/capabilities/{set}")) else { continue };
-        let Some(names) = list.as_array_mut() else { continue };
-        names.retain(|name| {
-            let known = name.as_str().is_none_or(|name| {
-                serde_json::from_value::<Capability>(serde_json::Value::from(name)).is_ok()
-            });
-            if !known {
-                warnings.push(format!("process.capabilities.{set}: unknown capability {name} is ignored"));
-            }
-            known
-        });
-    }
-    let bytes = serde_json::to_vec(&value).map_err(|error| Error::new(Kind::Config, error.to_string()))?;
-    Ok((bytes, warnings))
+    format!("line {line} column {column}: {place}{}, in `{excerpt}`", fault.message)
 }
 
 #[cfg(test)]
