@@ -15,6 +15,9 @@ pub mod commands;
 pub mod container;
 pub mod error;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identity;
 pub mod log;
 pub mod namespaces;

@@ -129,12 +129,13 @@ impl<'a> Examination<'a> {
 
     fn look(&mut self) {
         let mut odd = Vec::new();
-        shape::look(&self.original, &mut |oddity, path, node| {
+        shape::look(self.raw, &self.original, &mut |oddity, path, node| {
             let (severity, message) = match oddity {
                 Oddity::ArrayForObject if path.is_empty() => {
                     (Severity::Error, "config must be a JSON object, not an array".to_owned())
                 }
                 Oddity::ArrayForObject => (Severity::Error, "must be an object, not an array".to_owned()),
+                Oddity::Nul => (Severity::Error, "must not hold a NUL byte".to_owned()),
                 Oddity::Unknown(None) => (Severity::Note, "unknown property, ignored".to_owned()),
                 Oddity::Unknown(Some(close)) => {
                     (Severity::Note, format!("unknown property, ignored (did you mean {close:?}?)"))

@@ -14,6 +14,10 @@ enum Part {
     Objects(Shape),
     /// An object with free names and such objects.
     Map(Shape),
+    /// Any data.
+    Free,
+    /// Of another platform.
+    Elsewhere,
 }
 
 /// The properties of an object.
@@ -47,6 +51,10 @@ const fn map(name: &'static str, shape: Shape) -> Property {
     Property { name, required: false, part: Part::Map(shape) }
 }
 
+const fn elsewhere(name: &'static str) -> Property {
+    Property { name, required: false, part: Part::Elsewhere }
+}
+
 const CONFIG: Shape = &[
     must("ociVersion"),
     object("root", &[must("path"), value("readonly")]),
@@ -55,17 +63,14 @@ const CONFIG: Shape = &[
     value("hostname"),
     value("domainname"),
     object("hooks", HOOKS),
-    value("annotations"),
+    Property { name: "annotations", required: false, part: Part::Free },
     object("linux", LINUX),
-    value("solaris"),
-    value("windows"),
-    value("vm"),
-    value("zos"),
-    value("freebsd"),
+    elsewhere("solaris"),
+    elsewhere("windows"),
+    elsewhere("vm"),
+    elsewhere("zos"),
+    elsewhere("freebsd"),
 ];
-
-/// Top-level properties that mean nothing on Linux.
-const OTHER_PLATFORMS: &[&str] = &["solaris", "windows", "vm", "zos", "freebsd"];
 
 const ID_MAPPING: Shape = &[must("containerID"), must("hostID"), must("size")];
 
@@ -84,7 +89,7 @@ const PROCESS: Shape = &[
     must("cwd"),
     value("env"),
     value("args"),
-    value("commandLine"),
+    elsewhere("commandLine"),
     objects("rlimits", &[must("type"), must("soft"), must("hard")]),
     value("apparmorProfile"),
     object(
@@ -110,7 +115,7 @@ const PROCESS: Shape = &[
     object("execCPUAffinity", &[value("initial"), value("final")]),
     object(
         "user",
-        &[must("uid"), must("gid"), value("umask"), value("additionalGids"), value("username")],
+        &[must("uid"), must("gid"), value("umask"), value("additionalGids"), elsewhere("username")],
     ),
 ];
 
@@ -273,14 +278,21 @@ const ARRAYS: &[&str] = &[
     "weightDevice",
 ];
 
-/// Whether a text may hold an array where an object belongs; serde takes the one for the other. A cheap look at what is
-/// before each bracket: `false` is certain, `true` needs [`look`].
+/// Whether a text may hold an array where an object belongs, which serde takes for one, or a NUL in a string, which no
+/// system call takes. A cheap look at brackets and backslashes: `false` is certain, `true` needs [`look`].
 pub fn suspicious(text: &[u8]) -> bool {
     let blank = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+    let telling = |byte: &u8| matches!(byte, b'[' | b'\\');
     let mut from = 0;
-    while let Some(found) = text.get(from..).and_then(|rest| rest.iter().position(|byte| *byte == b'[')) {
-        let before = &text[..from + found];
+    while let Some(found) = text.get(from..).and_then(|rest| rest.iter().position(telling)) {
+        let (before, after) = text.split_at(from + found);
         from += found + 1;
+        if after.starts_with(b"\\") {
+            if after.starts_with(b"\\u0000") {
+                return true;
+            }
+            continue;
+        }
         match before.iter().rposition(blank).map(|at| (before[at], &before[..at])) {
             None | Some((b',' | b'[', _)) => return true,
             Some((b':', name)) if !named_array(name) => return true,
@@ -304,6 +316,8 @@ fn named_array(text: &[u8]) -> bool {
 pub enum Oddity {
     /// A value that is not an object, where there must be one.
     ArrayForObject,
+    /// A string, or a member's name, with a NUL in it.
+    Nul,
     /// A property that the specification doesn't have; perhaps this one was meant.
     Unknown(Option<&'static str>),
     /// A property of another platform.
@@ -313,54 +327,75 @@ pub enum Oddity {
 }
 
 /// Looks through a config; tells each oddity with its path and place.
-pub fn look(config: &Node, tell: &mut impl FnMut(Oddity, String, &Node)) {
-    part(config, Part::Object(CONFIG), "", tell);
+pub fn look(text: &[u8], config: &Node, tell: &mut impl FnMut(Oddity, String, &Node)) {
+    Look { text, tell }.part(config, Part::Object(CONFIG), "");
 }
 
-fn part(node: &Node, kind: Part, path: &str, tell: &mut impl FnMut(Oddity, String, &Node)) {
-    match (kind, &node.content) {
-        (Part::Object(_), Content::Array(_)) => tell(Oddity::ArrayForObject, path.to_owned(), node),
-        (Part::Object(shape), Content::Object(members)) => {
-            properties(node, members, shape, path, tell);
-        }
-        (Part::Objects(shape), Content::Array(list)) => {
-            for (index, node) in list.iter().enumerate() {
-                part(node, Part::Object(shape), &format!("{path}[{index}]"), tell);
+struct Look<'a, F> {
+    text: &'a [u8],
+    tell: &'a mut F,
+}
+
+impl<F: FnMut(Oddity, String, &Node)> Look<'_, F> {
+    fn part(&mut self, node: &Node, kind: Part, path: &str) {
+        match (kind, &node.content) {
+            (Part::Free, _) => {}
+            (Part::Elsewhere, _) => (self.tell)(Oddity::OtherPlatform, path.to_owned(), node),
+            (Part::Object(_), Content::Array(_)) => {
+                (self.tell)(Oddity::ArrayForObject, path.to_owned(), node);
             }
-        }
-        (Part::Map(shape), Content::Object(members)) => {
-            for (name, node) in members {
-                part(node, Part::Object(shape), &join(path, name), tell);
+            (Part::Object(shape), Content::Object(members)) => self.properties(node, members, shape, path),
+            (Part::Objects(shape), Content::Array(list)) => {
+                for (index, node) in list.iter().enumerate() {
+                    self.part(node, Part::Object(shape), &format!("{path}[{index}]"));
+                }
             }
+            (Part::Value, Content::Array(list)) => {
+                for (index, node) in list.iter().enumerate() {
+                    self.part(node, Part::Value, &format!("{path}[{index}]"));
+                }
+            }
+            (Part::Map(_) | Part::Value, Content::Object(members)) => {
+                for (name, node) in members {
+                    let path = join(path, name);
+                    if name.contains('\0') {
+                        (self.tell)(Oddity::Nul, path, node);
+                    } else if let Part::Map(shape) = kind {
+                        self.part(node, Part::Object(shape), &path);
+                    } else {
+                        self.part(node, Part::Value, &path);
+                    }
+                }
+            }
+            (_, Content::Scalar) => self.scalar(node, path),
+            // A wrong one, that serde refuses.
+            _ => {}
         }
-        // A plain value, or a wrong one that serde refuses.
-        _ => {}
     }
-}
 
-fn properties(
-    node: &Node,
-    members: &[(String, Node)],
-    shape: Shape,
-    path: &str,
-    tell: &mut impl FnMut(Oddity, String, &Node),
-) {
-    for (name, member) in members {
-        let path = join(path, name);
-        match shape.iter().find(|property| property.name == name) {
-            Some(_) if std::ptr::eq(shape, CONFIG) && OTHER_PLATFORMS.contains(&name.as_str()) => {
-                tell(Oddity::OtherPlatform, path, member);
-            }
-            Some(property) => part(member, property.part, &path, tell),
-            None => {
+    fn scalar(&mut self, node: &Node, path: &str) {
+        let text = self.text.get(node.start..node.end).unwrap_or_default();
+        if text.windows(6).any(|part| part == b"\\u0000")
+            && serde_json::from_slice::<String>(text).is_ok_and(|text| text.contains('\0'))
+        {
+            (self.tell)(Oddity::Nul, path.to_owned(), node);
+        }
+    }
+
+    fn properties(&mut self, node: &Node, members: &[(String, Node)], shape: Shape, path: &str) {
+        for (name, member) in members {
+            let path = join(path, name);
+            if let Some(property) = shape.iter().find(|property| property.name == name) {
+                self.part(member, property.part, &path);
+            } else {
                 let names = shape.iter().map(|property| property.name);
-                tell(Oddity::Unknown(crate::similar::closest(name, names)), path, member);
+                (self.tell)(Oddity::Unknown(crate::similar::closest(name, names)), path, member);
             }
         }
-    }
-    for property in shape.iter().filter(|property| property.required) {
-        if !members.iter().any(|(name, _)| name == property.name) {
-            tell(Oddity::Missing, join(path, property.name), node);
+        for property in shape.iter().filter(|property| property.required) {
+            if !members.iter().any(|(name, _)| name == property.name) {
+                (self.tell)(Oddity::Missing, join(path, property.name), node);
+            }
         }
     }
 }
@@ -376,7 +411,7 @@ mod tests {
 
     fn oddities(text: &str) -> Vec<(Oddity, String)> {
         let mut list = Vec::new();
-        look(&Node::parse(text.as_bytes()), &mut |oddity, path, _| list.push((oddity, path)));
+        look(text.as_bytes(), &Node::parse(text.as_bytes()), &mut |oddity, path, _| list.push((oddity, path)));
         list
     }
 
@@ -386,7 +421,7 @@ mod tests {
             let here = format!("{pointer}/{}", property.name);
             check(&here, property.part);
             match property.part {
-                Part::Value => {}
+                Part::Value | Part::Free | Part::Elsewhere => {}
                 Part::Object(shape) => every(shape, &here, check),
                 Part::Objects(shape) => every(shape, &format!("{here}/0"), check),
                 Part::Map(shape) => every(shape, &format!("{here}/x"), check),
@@ -426,7 +461,7 @@ mod tests {
     fn objects_are_objects() {
         every(CONFIG, "", &mut |pointer, part| {
             let (element, is_object) = match part {
-                Part::Value => return,
+                Part::Value | Part::Free | Part::Elsewhere => return,
                 Part::Object(_) => (pointer.to_owned(), true),
                 Part::Objects(_) => (format!("{pointer}/0"), true),
                 Part::Map(_) => (format!("{pointer}/x"), true),
@@ -448,11 +483,11 @@ mod tests {
                 Part::Value => {
                     let array = [json!([]), json!(["x"]), json!([1])].into_iter().any(|list| {
                         let error = parses(with(pointer, list)).err().unwrap_or_default();
-                        !error.contains("invalid type: sequence") && !pointer.contains("commandLine")
+                        !error.contains("invalid type: sequence")
                     });
-                    let other = OTHER_PLATFORMS.contains(&name);
-                    assert!(listed || other || !array, "{pointer} may be an array");
+                    assert!(listed || !array, "{pointer} may be an array");
                 }
+                Part::Free | Part::Elsewhere => assert!(!listed, "{pointer}"),
             }
         });
     }
@@ -472,6 +507,18 @@ mod tests {
             (Oddity::Unknown(Some("name")), "linux.netDevices.a.nam"),
         ];
         assert_eq!(oddities(text), expected.map(|(oddity, path)| (oddity, path.to_owned())));
+    }
+
+    /// [S14] A NUL is told from a text about one, and is data in annotations.
+    #[test]
+    fn nuls_are_seen() {
+        let text = r#"{"ociVersion": "1.0.0", "hostname": "a\u0000", "annotations": {"a": "\u0000"},
+            "domainname": "a\\u0000", "linux": {"sysctl": {"a\u0000": ""}, "mountLabel": "\u0000"},
+            "process": {"cwd": "/", "args": ["a", "b\u0000"]}, "nothing": "\u0000"}"#;
+        let nuls = oddities(text).into_iter().filter(|(oddity, _)| *oddity == Oddity::Nul);
+        let expected = ["hostname", r#"linux.sysctl["a\0"]"#, "linux.mountLabel", "process.args[1]"];
+        assert_eq!(nuls.map(|(_, path)| path).collect::<Vec<_>>(), expected);
+        assert!(suspicious(text.as_bytes()) && !suspicious(br#"{"hostname": "a\n\u0001"}"#));
     }
 
     #[test]

@@ -5,6 +5,7 @@ mod linux;
 mod mounts;
 mod net_devices;
 mod process;
+mod resources;
 mod resctrl;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
@@ -40,6 +41,7 @@ pub fn faults(spec: &Spec) -> Vec<Fault> {
     process::check(spec, &mut faults);
     mounts::check(spec, &mut faults);
     linux::check(spec, &mut faults);
+    resources::check(spec, &mut faults);
     hooks::check(spec, &mut faults);
     annotations(spec, &mut faults);
     faults.0
