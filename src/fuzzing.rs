@@ -27,7 +27,11 @@ pub fn config(text: &[u8]) {
     match parsed {
         Ok((spec, _)) => {
             assert!(!refused);
-            assert_eq!(Some(&spec), rest.as_ref());
+            // What is for other platforms is out of `rest`.
+            let parts = |spec: &Spec| {
+                (spec.process().clone(), spec.linux().clone(), spec.mounts().clone(), spec.hooks().clone())
+            };
+            assert_eq!(Some(parts(&spec)), rest.as_ref().map(parts));
             plans(&spec, text);
         }
         Err(error) => {

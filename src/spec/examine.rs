@@ -146,10 +146,11 @@ impl<'a> Examination<'a> {
                 Oddity::Missing => (Severity::Warning, "is required by the specification".to_owned()),
             };
             let place = (node.from, node.start, node.end);
-            odd.push((place, Finding { path, offset: node.from, severity, message }));
+            let out = severity == Severity::Error || oddity == Oddity::OtherPlatform;
+            odd.push((out.then_some(place), Finding { path, offset: node.from, severity, message }));
         });
-        for ((from, start, end), finding) in odd {
-            if finding.severity == Severity::Error {
+        for (place, finding) in odd {
+            if let Some((from, start, end)) = place {
                 self.blank_range(from, start, end);
             }
             self.findings.push(finding);
@@ -170,7 +171,10 @@ impl<'a> Examination<'a> {
         let tree = Node::parse(&self.rest);
         let at = offset(&self.rest, error);
         let (_, node) = tree.at(at);
-        let message = cause(error);
+        let message = match self.raw.trim_ascii() {
+            b"null" => "config cannot be null".to_owned(),
+            _ => cause(error),
+        };
         let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
         // Rules in the parser's code are found broken when the value has been read, a comma or bracket behind it.
         let late = missing.is_none() && !message.starts_with("invalid ");
