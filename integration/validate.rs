@@ -80,7 +80,10 @@ fn all_faults_at_once() {
         let path = entry["path"].as_str().unwrap();
         let name = path.split('[').next().unwrap().rsplit('.').next().unwrap();
         let name = if path.contains("].") { path.rsplit('.').next().unwrap() } else { name };
-        assert!(there.starts_with(&format!("\"{name}\"")) || path.ends_with("type"), "{entry} is not at {there}");
+        assert!(
+            there.starts_with(&format!("\"{name}\"")) || path.ends_with("type"),
+            "{entry} is not at {there}"
+        );
         assert_eq!(entry["severity"], "error");
     }
     for path in &mut paths {

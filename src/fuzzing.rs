@@ -91,7 +91,8 @@ pub fn mount_options(text: &[u8]) {
     let parsed = options::parse(list.iter().copied());
     assert_eq!(parsed.flags & parsed.cleared, 0, "{list:?}");
     let known: Vec<&str> = options::known().collect();
-    let unknown: Vec<&str> = list.iter().copied().filter(|option| known.binary_search(option).is_err()).collect();
+    let unknown: Vec<&str> =
+        list.iter().copied().filter(|option| known.binary_search(option).is_err()).collect();
     // Empty options at the front leave no comma.
     assert_eq!(parsed.data, unknown.join(",").trim_start_matches(','), "{list:?}");
     let attributes = parsed.attributes();
@@ -175,8 +176,28 @@ mod tests {
             prop_oneof![Just(0i64), Just(-1), Just(4_294_967_295), Just(4_294_967_296), Just(1001)]
                 .prop_map(Value::from),
             prop::sample::select(vec![
-                "", "/", "..", "/..", "a", "/a/../b", "a\u{0}b", "=", "a=b", "0-3", "1,2", "rwm", "c", "bind",
-                "rbind", "proc", "/proc/self", "kernel.hostname", "net.core.x", "SCMP_ACT_TRAP", "\u{e9}", "\n",
+                "",
+                "/",
+                "..",
+                "/..",
+                "a",
+                "/a/../b",
+                "a\u{0}b",
+                "=",
+                "a=b",
+                "0-3",
+                "1,2",
+                "rwm",
+                "c",
+                "bind",
+                "rbind",
+                "proc",
+                "/proc/self",
+                "kernel.hostname",
+                "net.core.x",
+                "SCMP_ACT_TRAP",
+                "\u{e9}",
+                "\n",
             ])
             .prop_map(Value::from),
             Just(serde_json::json!([])),

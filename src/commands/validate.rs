@@ -78,12 +78,7 @@ fn rules(spec: &Spec, examination: &mut Examination<'_>) {
 
 /// What only planning finds. A part of the plan tells its first fault, so that what is at fault is taken out and
 /// planned again. Gives the spec that can be planned.
-fn plans(
-    mut spec: Spec,
-    examination: &mut Examination<'_>,
-    global: &Global,
-    bundle: &Path,
-) -> Option<Spec> {
+fn plans(mut spec: Spec, examination: &mut Examination<'_>, global: &Global, bundle: &Path) -> Option<Spec> {
     let create = CreateArgs { id: "ID".into(), ..CreateArgs::default() };
     let mut request = request(global, &create, bundle);
     let host = host(global).unwrap_or_else(|error| {
@@ -205,7 +200,8 @@ mod tests {
         let no_name = json!({"names": [], "action": "SCMP_ACT_ERRNO"});
         let no_index = json!({"names": ["read"], "action": "SCMP_ACT_ERRNO",
             "args": [{"index": 9, "value": 0, "op": "SCMP_CMP_EQ"}]});
-        wrong["linux"]["seccomp"] = json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [no_name, no_index]});
+        wrong["linux"]["seccomp"] =
+            json!({"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [no_name, no_index]});
         let lines = checked(&wrong, &bundle);
         let has = |text: &str| assert!(lines.iter().any(|line| line.contains(text)), "{text}: {lines:#?}");
         has("linux.seccomp.syscalls[0].names: at least one name");
@@ -222,10 +218,10 @@ mod tests {
     #[test]
     fn texts_have_a_path() {
         assert_eq!(split("linux.seccomp: x: y"), ("linux.seccomp", "x: y"));
-        assert_eq!(split("linux.resources.memory.kernel is ignored: z"), (
-            "linux.resources.memory.kernel",
-            "is ignored: z"
-        ));
+        assert_eq!(
+            split("linux.resources.memory.kernel is ignored: z"),
+            ("linux.resources.memory.kernel", "is ignored: z")
+        );
         assert_eq!(split("can't raise ambient"), ("", "can't raise ambient"));
     }
 }

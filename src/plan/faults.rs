@@ -39,10 +39,10 @@ mod tests {
     #[test]
     fn every_part_is_heard() {
         let spec = json!({"root": {"path": "r"}, "process": {"user": {"uid": 0, "gid": 0}, "cwd": "/", "args": ["x"]},
-            "linux": {
-                "cgroupsPath": "/..",
-                "seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_ERRNO"}]},
-            }});
+        "linux": {
+            "cgroupsPath": "/..",
+            "seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{"names": [], "action": "SCMP_ACT_ERRNO"}]},
+        }});
         let spec: Spec = serde_json::from_value(spec).unwrap();
         let request = Request {
             id: "x",

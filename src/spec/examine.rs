@@ -65,9 +65,8 @@ impl<'a> Examination<'a> {
     pub fn findings(mut self) -> Vec<Finding> {
         let errors: Vec<String> = self.errors().map(|finding| finding.path.clone()).collect();
         // An error says more than a warning about the same place.
-        self.findings.retain(|finding| {
-            finding.severity == Severity::Error || !errors.iter().any(|path| *path == finding.path)
-        });
+        self.findings
+            .retain(|finding| finding.severity == Severity::Error || !errors.contains(&finding.path));
         self.findings.sort_by_key(|finding| finding.offset);
         self.findings.dedup();
         self.findings
@@ -295,10 +294,12 @@ mod tests {
 
     #[test]
     fn missing_and_repeated_properties() {
-        let (found, _) = examine(r#"{"ociVersion": "1.0.0", "process": {"args": ["x"], "cwd": "/", "cwd": "/x"}}"#);
+        let (found, _) =
+            examine(r#"{"ociVersion": "1.0.0", "process": {"args": ["x"], "cwd": "/", "cwd": "/x"}}"#);
         assert!(found[0].contains("process.user: missing field `user`"), "{found:?}");
         assert!(found[1].contains("process.cwd: duplicate field `cwd`"), "{found:?}");
-        let (found, _) = examine(r#"{"ociVersion": "1.0.0", "linux": {"devices": [{"path": "/x"}, {"type": "c"}]}}"#);
+        let (found, _) =
+            examine(r#"{"ociVersion": "1.0.0", "linux": {"devices": [{"path": "/x"}, {"type": "c"}]}}"#);
         assert_eq!(found[0], "1:47: linux.devices[0].type: missing field `type`");
         assert_eq!(found[1], "1:63: linux.devices[1].path: is required by the specification");
         assert_eq!(found.len(), 2);

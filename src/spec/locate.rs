@@ -131,7 +131,8 @@ fn element<'n, 'p>(list: &'n [Node], path: &'p str) -> Option<(&'n Node, &'p str
 /// last, as serde does it.
 fn member<'n, 'p>(members: &'n [(String, Node)], path: &'p str, top: bool) -> Option<(&'n Node, &'p str)> {
     let dotted = if top { Some(path) } else { path.strip_prefix('.') };
-    let (mut quoted, mut plain): (Option<(&Node, &str)>, Option<(&Node, &str)>) = (None, None);
+    let mut quoted = None;
+    let mut plain: Option<(&Node, &str)> = None;
     for (name, node) in members {
         if let Some(rest) = path.strip_prefix(format!("[{name:?}]").as_str()) {
             quoted = Some((node, rest));
@@ -299,7 +300,9 @@ mod tests {
 
     #[test]
     fn anything_can_be_read() {
-        for text in ["", "]", "{]", "[[", "{\"", "{\"a", "{\"a\":", "\"\\", "{\"a\":,}", "nul", "[1 2]", "\u{0}"] {
+        for text in
+            ["", "]", "{]", "[[", "{\"", "{\"a", "{\"a\":", "\"\\", "{\"a\":,}", "nul", "[1 2]", "\u{0}"]
+        {
             let _ = Node::parse(text.as_bytes()).at(text.len());
         }
         let deep = "[".repeat(100_000);

@@ -282,11 +282,10 @@ const ARRAYS: &[&str] = &[
 /// system call takes. A cheap look at brackets and backslashes: `false` is certain, `true` needs [`look`].
 pub fn suspicious(text: &[u8]) -> bool {
     let blank = |byte: &u8| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-    let telling = |byte: &u8| matches!(byte, b'[' | b'\\');
     let mut from = 0;
-    while let Some(found) = text.get(from..).and_then(|rest| rest.iter().position(telling)) {
-        let (before, after) = text.split_at(from + found);
-        from += found + 1;
+    while let Some(found) = telling(text, from) {
+        let (before, after) = text.split_at(found);
+        from = found + 1;
         if after.starts_with(b"\\") {
             if after.starts_with(b"\\u0000") {
                 return true;
@@ -301,6 +300,25 @@ pub fn suspicious(text: &[u8]) -> bool {
         }
     }
     false
+}
+
+/// The next bracket or backslash from an index on; eight bytes at a time, as most words have neither.
+fn telling(text: &[u8], from: usize) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const BRACKETS: u64 = ONES * b'[' as u64;
+    const BACKSLASHES: u64 = ONES * b'\\' as u64;
+    // Not 0 if one of the bytes is ("Hacker's Delight", 6-1).
+    let has_zero = |word: u64| word.wrapping_sub(ONES) & !word & (ONES << 7);
+    let mut at = from;
+    while let Some(Ok(word)) = text.get(at..at + 8).map(<[u8; 8]>::try_from) {
+        let word = u64::from_ne_bytes(word);
+        if has_zero(word ^ BRACKETS) | has_zero(word ^ BACKSLASHES) != 0 {
+            break;
+        }
+        at += 8;
+    }
+    let found = text.get(at..)?.iter().position(|byte| matches!(byte, b'[' | b'\\'))?;
+    Some(at + found)
 }
 
 /// Whether a text that ends in a member's name ends in one that has arrays.
@@ -411,7 +429,9 @@ mod tests {
 
     fn oddities(text: &str) -> Vec<(Oddity, String)> {
         let mut list = Vec::new();
-        look(text.as_bytes(), &Node::parse(text.as_bytes()), &mut |oddity, path, _| list.push((oddity, path)));
+        look(text.as_bytes(), &Node::parse(text.as_bytes()), &mut |oddity, path, _| {
+            list.push((oddity, path))
+        });
         list
     }
 
@@ -519,6 +539,19 @@ mod tests {
         let expected = ["hostname", r#"linux.sysctl["a\0"]"#, "linux.mountLabel", "process.args[1]"];
         assert_eq!(nuls.map(|(_, path)| path).collect::<Vec<_>>(), expected);
         assert!(suspicious(text.as_bytes()) && !suspicious(br#"{"hostname": "a\n\u0001"}"#));
+    }
+
+    #[test]
+    fn brackets_are_found_anywhere() {
+        for at in 0..40 {
+            for byte in [b'[', b'\\'] {
+                let mut text = vec![b'Z'; 40];
+                text[at] = byte;
+                assert_eq!(telling(&text, 0), Some(at));
+                assert_eq!(telling(&text, at), Some(at));
+                assert_eq!(telling(&text, at + 1), None);
+            }
+        }
     }
 
     #[test]

@@ -164,9 +164,14 @@ pub(crate) mod tests {
     /// [E17] Any version is carried out.
     #[test]
     fn odd_versions_are_warned_of() {
-        for (version, odd) in
-            [("1.0.0", false), ("1.2.3-dev+x", false), ("1.2", true), ("v1.0.0", true), ("2.0.0", true), ("1.02.0", true)]
-        {
+        for (version, odd) in [
+            ("1.0.0", false),
+            ("1.2.3-dev+x", false),
+            ("1.2", true),
+            ("v1.0.0", true),
+            ("2.0.0", true),
+            ("1.02.0", true),
+        ] {
             let spec: Spec = serde_json::from_value(serde_json::json!({ "ociVersion": version })).unwrap();
             assert_eq!(warnings(&spec).len(), usize::from(odd), "{version}");
         }
