@@ -58,6 +58,8 @@ fn plans(spec: &Spec, text: &[u8]) {
             no_pivot: false,
             no_new_keyring: false,
             preserve_fds: 0,
+            listen: crate::plan::activation::Listen::default(),
+            notify: None,
             cgroup: plan::cgroup::Options::default(),
             no_cgroup: false,
         };

@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::Spec;
 
-use super::{Request, cgroup_plan, filter, namespaces, process, rootfs, sysctl};
+use super::{Request, cgroup_plan, filter, namespaces, process, resctrl, rootfs, sysctl};
 use crate::cgroups::{CgroupPlan, Host};
 use crate::error::Error;
 
@@ -26,6 +26,7 @@ pub fn faults(spec: &Spec, request: &Request<'_>, host: &Host) -> (Vec<Error>, V
         faults.extend(process::plan(process, None, &mut warnings).err());
     }
     faults.extend(sysctl(spec).err());
+    faults.extend(resctrl::plan(spec, request.id).err());
     (faults, warnings)
 }
 
@@ -50,6 +51,8 @@ mod tests {
             no_pivot: false,
             no_new_keyring: true,
             preserve_fds: 0,
+            listen: crate::plan::activation::Listen::default(),
+            notify: None,
             cgroup: Options::default(),
             no_cgroup: false,
         };

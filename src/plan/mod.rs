@@ -175,7 +175,6 @@ pub fn passed_on(request: &Request<'_>) -> Result<i32> {
 /// `/proc/sys/fs/nr_open` can't be larger.
 const MOST_FDS: i32 = i32::MAX / 8;
 
-
 fn filter(spec: &Spec) -> Result<Option<Program>> {
     let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
     let filter = profile.map(seccomp::compile).transpose();

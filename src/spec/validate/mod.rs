@@ -5,8 +5,8 @@ mod linux;
 mod mounts;
 mod net_devices;
 mod process;
-mod resources;
 mod resctrl;
+mod resources;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
