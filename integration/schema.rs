@@ -33,7 +33,9 @@ fn expected(name: &str) -> &'static [&'static str] {
     match name {
         "minimal-for-start" | "spec-example" => &[],
         // "This property is REQUIRED when start is called."
-        "minimal" | "linux-netdevice" | "linux-rdma" | "freebsd-minimal" | "zos-minimal" => &["process"],
+        "minimal" | "linux-rdma" | "freebsd-minimal" | "zos-minimal" => &["process"],
+        // A network device needs a namespace to go to.
+        "linux-netdevice" => &["linux.netDevices", "process"],
         // A user is REQUIRED on POSIX platforms; mounts need a namespace on Linux.
         "freebsd-example" => &["mounts", "process.user"],
         "zos-example" => &["hostname", "mounts"],
