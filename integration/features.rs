@@ -27,7 +27,8 @@ fn works_anywhere() {
     let t = Test::new();
     std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let binary = t.dir.join("runtime");
-    std::fs::copy(runtime(), &binary).unwrap();
+    // By another process: a descriptor open for writing, passed on by a fork of a test beside, would be "text file busy".
+    Cmd::new(&t.dir, ["cp".into(), runtime(), binary.clone()]).output().ok();
     let user = ["setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups", "--no-new-privs"];
     let cmd = Cmd::new(&t.dir, [&binary])
         .args(["features"])
@@ -132,14 +133,129 @@ fn annotations() {
     }
 }
 
-/// [J11] the memory policies: all of the specification's.
+/// [J10] [J11] [J12] [J13] what Kubernetes and DRA look for is said either way, and lists are those of the specification.
 #[test]
-fn memory_policies() {
+fn linux_extensions() {
     let f = features!();
-    let policy = &f["linux"]["memoryPolicy"];
-    let modes =
-        ["BIND", "DEFAULT", "INTERLEAVE", "LOCAL", "PREFERRED", "PREFERRED_MANY", "WEIGHTED_INTERLEAVE"];
-    assert_eq!(words(&policy["modes"]), modes.map(|mode| format!("MPOL_{mode}")));
-    let flags = ["NUMA_BALANCING", "RELATIVE_NODES", "STATIC_NODES"];
-    assert_eq!(words(&policy["flags"]), flags.map(|flag| format!("MPOL_F_{flag}")));
+    let linux = &f["linux"];
+    for key in ["enabled", "schemata", "monitoring"] {
+        assert!(linux["intelRdt"][key].is_boolean(), "intelRdt.{key}");
+    }
+    assert!(linux["mountExtensions"]["idmap"]["enabled"].is_boolean());
+    assert!(linux["netDevices"]["enabled"].is_boolean());
+    let modes = [
+        "MPOL_BIND",
+        "MPOL_DEFAULT",
+        "MPOL_INTERLEAVE",
+        "MPOL_LOCAL",
+        "MPOL_PREFERRED",
+        "MPOL_PREFERRED_MANY",
+        "MPOL_WEIGHTED_INTERLEAVE",
+    ];
+    let flags = ["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
+    assert!(words(&linux["memoryPolicy"]["modes"]).iter().all(|mode| modes.contains(mode)), "{linux}");
+    assert!(words(&linux["memoryPolicy"]["flags"]).iter().all(|flag| flags.contains(flag)), "{linux}");
+}
+
+/// [J10] [J11] [J12] [J13] [J3] a feature that is not there is refused by `create`, one that is there is not unknown.
+#[test]
+fn what_is_listed_is_not_refused_as_unbuilt() {
+    only_davit!();
+    let f = features!();
+    let linux = &f["linux"];
+    let listed = |word: &str| words(&f["hooks"]).contains(&word);
+    let map = json!([{ "containerID": 0, "hostID": 0, "size": 1 }]);
+    let id_mapped = json!({ "destination": "/mnt", "source": "/", "options": ["bind", "idmap"],
+        "uidMappings": map, "gidMappings": map });
+    let hook = json!([{ "path": "/bin/true" }]);
+    let cases = [
+        (listed("createContainer"), "hooks.createContainer", hook.clone()),
+        (listed("startContainer"), "hooks.startContainer", hook),
+        (linux["intelRdt"]["enabled"] == true, "linux.intelRdt", json!({ "closID": "x" })),
+        (linux["mountExtensions"]["idmap"]["enabled"] == true, "mounts", json!([id_mapped])),
+        (linux["netDevices"]["enabled"] == true, "linux.netDevices", json!({ "nothere0": {} })),
+        (
+            !words(&linux["memoryPolicy"]["modes"]).is_empty(),
+            "linux.memoryPolicy",
+            json!({ "mode": "MPOL_BIND", "nodes": "0" }),
+        ),
+    ];
+    for (built, path, value) in cases {
+        let mut t = Test::new();
+        t.config.set(path, value);
+        t.write();
+        let output = t.cmd(&["validate", "--bundle", t.bundle.to_str().unwrap()]).output();
+        let refused = output.stdout.lines().any(|line| {
+            line.contains(&format!(": {path}")) && line.contains("not carried out by this version")
+        });
+        assert_eq!(refused, !built, "{path}: {output}");
+    }
+}
+
+/// [J14] [J15] annotations: the version, the checkpoint probe; and no config annotation that changes what is done goes
+/// unlisted (each listed one is a name or, with a dot at its end, a prefix).
+#[test]
+fn config_annotations() {
+    only_davit!();
+    let f = features!();
+    let annotations = &f["annotations"];
+    for key in ["org.davit.version", "org.davit.commit"] {
+        assert!(annotations[key].as_str().is_some_and(|value| !value.is_empty()), "{key}");
+    }
+    let checkpoint = annotations["org.opencontainers.runc.checkpoint.enabled"].as_str().unwrap();
+    let help = Cmd::new(&Test::new().dir, [runtime()]).args(["help"]).output().ok();
+    assert_eq!(checkpoint == "true", help.contains("checkpoint "), "{checkpoint}");
+    let unsafe_ones = words(&f["potentiallyUnsafeConfigAnnotations"]);
+    let systemd = f["linux"]["cgroup"]["systemd"] == true;
+    assert_eq!(unsafe_ones.contains(&"org.systemd.property."), systemd, "{unsafe_ones:?}");
+    // What other runtimes obey has no effect here unless it is listed.
+    let mut t = Test::new();
+    for key in ["run.oci.keep_original_groups", "run.oci.hooks.stdout", "run.oci.systemd.subgroup", "bundle"]
+    {
+        if !unsafe_ones.contains(&key) {
+            let annotations = std::mem::take(&mut t.config.0["annotations"]);
+            let mut annotations = if annotations.is_null() { json!({}) } else { annotations };
+            annotations[key] = json!("/nothere");
+            t.config.set("annotations", annotations);
+        }
+    }
+    assert_eq!(t.out("echo up"), "up");
+}
+
+/// [J2] [J7] [J8] [J9] the types of the specification's features schema (features-schema.json, features-linux.json).
+#[test]
+fn follows_the_schema() {
+    let f = features!();
+    let linux = &f["linux"];
+    assert!(f["ociVersionMin"].is_string() && f["ociVersionMax"].is_string());
+    for list in [
+        &f["hooks"],
+        &f["mountOptions"],
+        &f["potentiallyUnsafeConfigAnnotations"],
+        &linux["namespaces"],
+        &linux["capabilities"],
+    ] {
+        words(list);
+    }
+    assert!(f["annotations"].as_object().unwrap().values().all(Value::is_string));
+    assert!(words(&linux["capabilities"]).iter().all(|name| name.starts_with("CAP_")));
+    for (key, value) in linux["cgroup"].as_object().unwrap() {
+        assert!(["v1", "v2", "systemd", "systemdUser", "rdma"].contains(&key.as_str()) && value.is_boolean());
+    }
+    for (key, prefix) in [
+        ("actions", "SCMP_ACT_"),
+        ("operators", "SCMP_CMP_"),
+        ("archs", "SCMP_ARCH_"),
+        ("knownFlags", "SECCOMP_FILTER_FLAG_"),
+        ("supportedFlags", "SECCOMP_FILTER_FLAG_"),
+    ] {
+        let list = words(&linux["seccomp"][key]);
+        assert!(!list.is_empty() && list.iter().all(|word| word.starts_with(prefix)), "{key}: {list:?}");
+        assert!(list.is_sorted(), "{key}: {list:?}");
+    }
+    let known = words(&linux["seccomp"]["knownFlags"]);
+    assert!(words(&linux["seccomp"]["supportedFlags"]).iter().all(|flag| known.contains(flag)));
+    for key in ["apparmor", "selinux", "intelRdt", "netDevices"] {
+        assert!(linux[key]["enabled"].is_boolean(), "{key}");
+    }
 }

@@ -15,6 +15,9 @@ pub mod commands;
 pub mod container;
 pub mod error;
 pub mod fault;
+#[cfg(any(test, fuzzing))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod identity;
 pub mod log;
 pub mod namespaces;
@@ -23,5 +26,6 @@ pub mod process;
 pub mod resctrl;
 pub mod rootfs;
 pub mod seccomp;
+pub mod similar;
 pub mod spec;
 pub mod sys;

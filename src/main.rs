@@ -71,5 +71,6 @@ fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
         Command::Spec(args) => commands::spec::run(global, args),
         Command::Features => commands::features::run(global),
         Command::Plan(args) => commands::plan::run(global, args),
+        Command::Validate(args) => commands::validate::run(global, args),
     }
 }

@@ -127,7 +127,7 @@ pub enum TableFormat {
     Json,
 }
 
-/// `--format` of `plan`.
+/// `--format` of `plan` and `validate`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlanFormat {
     /// For people.
@@ -182,6 +182,8 @@ pub enum Command {
     Spec(SpecArgs),
     Features,
     Plan(PlanArgs),
+    /// It takes what `plan` takes.
+    Validate(PlanArgs),
 }
 
 /// `create`.
@@ -231,7 +233,7 @@ pub struct SpecArgs {
     pub rootless: bool,
 }
 
-/// `plan`.
+/// `plan` and `validate`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanArgs {
     /// `--bundle`; `None` for the current directory.
@@ -369,22 +371,7 @@ fn closest(name: &str) -> Option<&'static str> {
     if let (Some(only), None) = (begin.next(), begin.next()) {
         return Some(only.name);
     }
-    let (slips, near) = COMMANDS.iter().map(|command| (distance(name, command.name), command.name)).min()?;
-    (slips <= 2 && slips < name.len().min(near.len())).then_some(near)
-}
-
-/// How many letters have to be put in, taken out or changed (Levenshtein).
-fn distance(from: &str, to: &str) -> usize {
-    let mut row: Vec<usize> = (0..=to.len()).collect();
-    for (done, letter) in from.bytes().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], done + 1);
-        for (at, other) in to.bytes().enumerate() {
-            let changed = diagonal + usize::from(letter != other);
-            diagonal = row[at + 1];
-            row[at + 1] = changed.min(diagonal + 1).min(row[at] + 1);
-        }
-    }
-    row[to.len()]
+    crate::similar::closest(name, COMMANDS.iter().map(|command| command.name))
 }
 
 /// The number of arguments (features.md G9, runc's words).
@@ -431,11 +418,8 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
             rootless: given.flag(Opt::Rootless),
         }),
         Verb::Features => Command::Features,
-        Verb::Plan => Command::Plan(PlanArgs {
-            bundle: given.path(Opt::Bundle),
-            config: given.path(Opt::Config),
-            format: plan_format(&mut given)?,
-        }),
+        Verb::Plan => Command::Plan(plan_args(&mut given)?),
+        Verb::Validate => Command::Validate(plan_args(&mut given)?),
         Verb::Help => Command::Help(match operands.next() {
             Some(topic) => help::command(find(&topic)?),
             None => help::program(),
@@ -455,6 +439,14 @@ fn create_args(id: String, given: &mut Given) -> CreateArgs {
         no_new_keyring: given.flag(Opt::NoNewKeyring),
         preserve_fds: given.number(Opt::PreserveFds).unwrap_or(0),
     }
+}
+
+fn plan_args(given: &mut Given) -> Result<PlanArgs> {
+    Ok(PlanArgs {
+        bundle: given.path(Opt::Bundle),
+        config: given.path(Opt::Config),
+        format: plan_format(given)?,
+    })
 }
 
 fn table_format(given: &mut Given) -> Result<TableFormat> {

@@ -51,6 +51,7 @@ pub enum Verb {
     Spec,
     Start,
     State,
+    Validate,
 }
 
 /// What an option takes.
@@ -384,6 +385,21 @@ process.args and what else differs, then:
             "print the state of a container as JSON",
             "\
 The status is one of creating, created, running, paused, stopped.",
+        )
+    },
+    CommandSpec {
+        arguments: "",
+        min: 0,
+        max: 0,
+        options: &[BUNDLE, CONFIG, text(Opt::Format, "format", "FORMAT", "text or json").default("text")],
+        ..on_container(
+            Verb::Validate,
+            "validate",
+            "check a bundle's config.json and list every fault, and do nothing",
+            "\
+Lists what \"run\" would refuse on this host, all at once, each with its line and
+column and its JSON path; then what it would do otherwise than might be meant:
+unknown properties, relative destinations. The exit code is 1 if there are faults.",
         )
     },
 ];

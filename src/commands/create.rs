@@ -79,7 +79,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     if finish == Finish::Wait || plan.shows_runtime() {
         own_binary::run_from_clone()?;
     }
-    check_rootfs(&plan)?;
+    check_rootfs(plan.rootfs.path.as_c_str())?;
     check_joined(&plan)?;
     check_net_devices(&plan)?;
     sources::refuse_rootless(&plan)?;
@@ -232,8 +232,7 @@ fn grant(plan: &mut Plan) -> Result<()> {
 }
 
 /// P1: a directory, not a symlink. Here, since the plan itself touches no file.
-fn check_rootfs(plan: &Plan) -> Result<()> {
-    let path = plan.rootfs.path.as_c_str();
+pub(super) fn check_rootfs(path: &CStr) -> Result<()> {
     let text = path.to_string_lossy();
     let stat = rustix::fs::lstat(path)
         .map_err(|errno| Error::system(format_args!("root.path: invalid rootfs: stat {text}"), errno))?;
@@ -248,7 +247,7 @@ fn check_rootfs(plan: &Plan) -> Result<()> {
 }
 
 /// R16: a namespace that is joined by path may turn out to be the host's own, and what is set there is the host's.
-fn check_joined(plan: &Plan) -> Result<()> {
+pub(super) fn check_joined(plan: &Plan) -> Result<()> {
     use oci_spec::runtime::LinuxNamespaceType::{Ipc, Network, Uts};
     for join in &plan.namespaces.join {
         let (own, set): (&CStr, Option<String>) = match join.kind {

@@ -4,6 +4,7 @@ pub mod activation;
 pub mod cgroup;
 mod cgroup_v1;
 mod cgroup_v2;
+mod faults;
 mod id_map;
 mod label;
 mod mounts;
@@ -30,6 +31,7 @@ use crate::rootfs::tree::RootfsPlan;
 use crate::seccomp::{self, Program};
 use crate::spec::validate::sysctl_path;
 
+pub use faults::faults;
 use process::ProcessPlan;
 use rootless::Caller;
 
@@ -133,7 +135,6 @@ pub struct Hooks {
 /// A broken rule of the specification, or something that this host or version can't do; named by JSON path.
 pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     crate::spec::validate::check(spec)?;
-    let linux = spec.linux().as_ref();
     let process = spec.process().as_ref();
     let process = process.ok_or_else(|| Error::new(Kind::Config, "process property must not be empty"))?;
     let mut warnings = Vec::new();
@@ -141,22 +142,8 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     let cgroup = cgroup_plan(spec, request, host)?;
     warnings.extend(cgroup.warnings.iter().cloned());
     let keyring = if request.no_new_keyring { None } else { Some(cstring(format!("_ses.{}", request.id))?) };
-    let filter = linux.and_then(|linux| linux.seccomp().as_ref()).map(seccomp::compile).transpose();
-    let filter = filter.map_err(|error| Error::new(Kind::Config, error.to_string()))?.flatten();
-    if filter.as_ref().is_some_and(|filter| filter.notify) {
-        let text = "SCMP_ACT_NOTIFY is not carried out by this version of davit";
-        return Err(Error::config("linux.seccomp", text));
-    }
-    let place = rootfs::Place {
-        bundle: request.bundle,
-        no_pivot: request.no_pivot,
-        host,
-        cgroup: &cgroup,
-        rootless: request.cgroup.rootless,
-        extra: request.notify.as_deref().map(activation::notify_mount).transpose()?,
-        label: label::of_mounts(linux, request.selinux, &mut warnings),
-    };
-    let scheduling = scheduling::plan(process, linux, &mut warnings)?;
+    let place = place(spec, request, host, &cgroup, &mut warnings)?;
+    let scheduling = scheduling::plan(process, spec.linux().as_ref(), &mut warnings)?;
     let mut process = process::plan(process, keyring)?;
     process.keep_groups = rootless::keep_groups(spec);
     rootless::check_groups(&process, namespaces.id_maps.as_ref())?;
@@ -175,7 +162,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         scheduling,
         namespaces,
         cgroup,
-        seccomp: filter,
+        seccomp: filter(spec)?,
         sysctl: sysctl(spec)?,
         net_devices: namespaces::net_devices(spec),
         resctrl: resctrl::plan(spec, request.id)?,
@@ -185,6 +172,25 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         preserve_fds: passed_on(request)?,
         notify: request.notify.is_some(),
         warnings,
+    })
+}
+
+/// What the file tree depends on.
+fn place<'a>(
+    spec: &'a Spec,
+    request: &Request<'a>,
+    host: &'a Host,
+    cgroup: &'a CgroupPlan,
+    warnings: &mut Vec<String>,
+) -> Result<rootfs::Place<'a>> {
+    Ok(rootfs::Place {
+        bundle: request.bundle,
+        no_pivot: request.no_pivot,
+        host,
+        cgroup,
+        rootless: request.cgroup.rootless,
+        extra: request.notify.as_deref().map(activation::notify_mount).transpose()?,
+        label: label::of_mounts(spec.linux().as_ref(), request.selinux, warnings),
     })
 }
 
@@ -200,6 +206,17 @@ pub fn passed_on(request: &Request<'_>) -> Result<i32> {
 
 /// `/proc/sys/fs/nr_open` can't be larger.
 const MOST_FDS: i32 = i32::MAX / 8;
+
+fn filter(spec: &Spec) -> Result<Option<Program>> {
+    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
+    let filter = profile.map(seccomp::compile).transpose();
+    let filter = filter.map_err(|error| Error::new(Kind::Config, error.to_string()))?.flatten();
+    if filter.as_ref().is_some_and(|filter| filter.notify) {
+        let text = "SCMP_ACT_NOTIFY is not carried out by this version of davit";
+        return Err(Error::config("linux.seccomp", text));
+    }
+    Ok(filter)
+}
 
 fn cgroup_plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<CgroupPlan> {
     let linux = spec.linux().as_ref();

@@ -4,7 +4,9 @@ use std::path::Path;
 
 use oci_spec::runtime::Spec;
 
-use super::relax;
+use super::examine::{Examination, Finding, Severity};
+use super::locate::line_column;
+use super::shape;
 use crate::error::{Context, Error, Kind, Result};
 
 /// A configuration as read, and what had to be overlooked in it.
@@ -18,22 +20,30 @@ pub struct Loaded {
     pub warnings: Vec<String>,
 }
 
-/// Reads the configuration file `name` of a bundle.
+/// Reads and parses the configuration file `name` of a bundle.
 ///
 /// # Errors
 /// The file is missing, unreadable, not JSON, or does not fit the specification's types.
 pub fn load(bundle: &Path, name: &Path) -> Result<Loaded> {
+    let raw = read(bundle, name)?;
+    let (spec, warnings) = parse(&raw).context(name.display())?;
+    Ok(Loaded { spec, raw, warnings })
+}
+
+/// Reads the configuration file `name` of a bundle.
+///
+/// # Errors
+/// The file is missing or unreadable.
+pub fn read(bundle: &Path, name: &Path) -> Result<Vec<u8>> {
     let path = bundle.join(name);
-    let raw = std::fs::read(&path).map_err(|error| {
+    std::fs::read(&path).map_err(|error| {
         if error.kind() == std::io::ErrorKind::NotFound {
             let text =
                 format!("JSON specification file {} not found in {}", name.display(), bundle.display());
             return Error::new(Kind::Config, text).hint("`davit spec` writes one");
         }
         Error::system(format_args!("read {}", path.display()), error)
-    })?;
-    let (spec, warnings) = parse(&raw).context(name.display())?;
-    Ok(Loaded { spec, raw, warnings })
+    })
 }
 
 /// Parses a configuration; gives the warnings beside it.
@@ -41,57 +51,47 @@ pub fn load(bundle: &Path, name: &Path) -> Result<Loaded> {
 /// # Errors
 /// As [`load`], without the file's part.
 pub fn parse(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
-    // serde would take an array for an object of defaults.
-    if raw.trim_ascii_start().starts_with(b"[") {
-        return Err(Error::new(Kind::Config, "line 1 column 1: config must be a JSON object, not an array"));
+    if !shape::suspicious(raw)
+        && let Ok(spec) = serde_json::from_slice::<Spec>(raw)
+        // oci-spec puts in a class where there is none.
+        && spec.process().as_ref().is_none_or(|process| process.io_priority().is_none())
+    {
+        return Ok((spec, Vec::new()));
     }
-    match serde_json::from_slice::<Spec>(raw) {
-        Ok(spec) => relax::check_required(raw, &spec).map(|()| (spec, Vec::new())),
-        Err(_) if raw.trim_ascii() == b"null" => Err(Error::new(Kind::Config, "config cannot be null")),
-        Err(error) => explain(raw, &error),
+    if raw.trim_ascii() == b"null" {
+        return Err(Error::new(Kind::Config, "config cannot be null"));
     }
+    explain(raw)
 }
 
-/// The slow second look, taken only once parsing has failed: find the path, overlook what may be overlooked.
-fn explain(raw: &[u8], error: &serde_json::Error) -> Result<(Spec, Vec<String>)> {
-    let path = path_of_fault(raw);
-    if let Ok(Some((rewritten, warnings))) = relax::rewrite(raw) {
-        let error = match serde_json::from_slice::<Spec>(&rewritten) {
-            Ok(spec) => return relax::check_required(raw, &spec).map(|()| (spec, warnings)),
-            Err(error) => error,
-        };
-        let other = path_of_fault(&rewritten);
-        if other != path {
-            // Its line in the file is not known.
-            return Err(Error::config(&other, cause(&other, &error)));
+/// The slow second look, taken only when something is wrong: find the path, overlook what may be overlooked.
+fn explain(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
+    let mut examination = Examination::new(raw);
+    let spec = examination.spec();
+    let count = examination.errors().count();
+    let findings = examination.findings();
+    match (spec, findings.iter().find(|finding| finding.severity == Severity::Error)) {
+        (_, Some(first)) => {
+            let error = Error::new(Kind::Config, fault_text(raw, first));
+            Err(super::validate::more(error, count - 1))
         }
+        (Some(spec), None) => {
+            let unknown = findings.iter().filter(|finding| finding.message.starts_with("unknown capability"));
+            let text = |finding: &Finding| format!("{}: {}", finding.path, finding.message);
+            Ok((spec, unknown.map(text).collect()))
+        }
+        (None, None) => Err(Error::new(Kind::Config, "is not a configuration")),
     }
-    Err(Error::new(Kind::Config, fault_text(raw, &path, error)))
-}
-
-fn path_of_fault(raw: &[u8]) -> String {
-    let mut json = serde_json::Deserializer::from_slice(raw);
-    match serde_path_to_error::deserialize::<_, Spec>(&mut json) {
-        Ok(_) => String::new(),
-        Err(located) => located.path().to_string(),
-    }
-}
-
-/// What is wrong there, without the place.
-fn cause(path: &str, error: &serde_json::Error) -> String {
-    let full = error.to_string();
-    let cause = full.split(" at line ").next().unwrap_or(&full);
-    relax::reword(path, cause).unwrap_or_else(|| cause.to_string())
 }
 
 /// `line 3 column 12: process.cwd: invalid type: … in `"cwd": 5``.
-fn fault_text(raw: &[u8], path: &str, error: &serde_json::Error) -> String {
-    let cause = cause(path, error);
-    let place = if path.is_empty() || path == "." { String::new() } else { format!("{path}: ") };
-    let line = raw.split(|byte| *byte == b'\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
-    let mut excerpt: String = String::from_utf8_lossy(line.trim_ascii()).chars().take(80).collect();
+fn fault_text(raw: &[u8], fault: &Finding) -> String {
+    let (line, column) = line_column(raw, fault.offset);
+    let place = if fault.path.is_empty() { String::new() } else { format!("{}: ", fault.path) };
+    let text = raw.split(|byte| *byte == b'\n').nth(line - 1).unwrap_or_default();
+    let mut excerpt: String = String::from_utf8_lossy(text.trim_ascii()).chars().take(80).collect();
     excerpt.retain(|character| !character.is_control());
-    format!("line {} column {}: {place}{cause}, in `{excerpt}`", error.line(), error.column())
+    format!("line {line} column {column}: {place}{}, in `{excerpt}`", fault.message)
 }
 
 #[cfg(test)]
@@ -154,7 +154,7 @@ mod tests {
     fn unknown_names_are_told_in_runcs_words() {
         for (members, text) in [
             (r#""rlimits": [{"type": "RLIMIT_X"}]"#, "process.rlimits[0].type: wrong rlimit value: RLIMIT_X"),
-            (r#""scheduler": {}"#, "process.scheduler: scheduler policy is required"),
+            (r#""scheduler": {}"#, "process.scheduler.policy: scheduler policy is required"),
             (r#""scheduler": {"policy": ""}"#, "process.scheduler.policy: scheduler policy is required"),
             (r#""scheduler": {"policy": "X"}"#, "invalid scheduler policy: X"),
             (
@@ -169,9 +169,9 @@ mod tests {
             assert!(found.contains(text), "{members}: {found}");
         }
         for (linux, text) in [
-            (r#"{"personality": {}}"#, "linux.personality: invalid personality domain"),
+            (r#"{"personality": {}}"#, "linux.personality.domain: invalid personality domain"),
             (r#"{"personality": {"domain": "X"}}"#, "linux.personality.domain: invalid personality domain X"),
-            (r#"{"memoryPolicy": {}}"#, "linux.memoryPolicy: invalid memory policy mode"),
+            (r#"{"memoryPolicy": {}}"#, "linux.memoryPolicy.mode: invalid memory policy mode"),
             (r#"{"memoryPolicy": {"mode": "BIND"}}"#, "invalid memory policy mode \"BIND\""),
             (
                 r#"{"memoryPolicy": {"mode": "MPOL_BIND", "flags": ["X"]}}"#,

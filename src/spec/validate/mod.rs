@@ -6,6 +6,7 @@ mod mounts;
 mod net_devices;
 mod process;
 mod resctrl;
+mod resources;
 mod scheduling;
 
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
@@ -44,8 +45,18 @@ pub fn faults(spec: &Spec) -> Vec<Fault> {
     scheduling::check(spec, &mut faults);
     mounts::check(spec, &mut faults);
     linux::check(spec, &mut faults);
+    resources::check(spec, &mut faults);
     hooks::check(spec, &mut faults);
+    annotations(spec, &mut faults);
     faults.0
+}
+
+/// What is carried out, but hardly as it was meant; told by `davit validate` only.
+pub fn warnings(spec: &Spec) -> Vec<Fault> {
+    let mut warnings = Faults::default();
+    version(spec, &mut warnings);
+    mounts::warn(spec, &mut warnings);
+    warnings.0
 }
 
 /// Accepts a spec without faults.
@@ -55,10 +66,15 @@ pub fn faults(spec: &Spec) -> Vec<Fault> {
 pub fn check(spec: &Spec) -> Result<()> {
     let found = faults(spec);
     let Some(first) = found.first() else { return Ok(()) };
-    let error = Error::config(&first.path, &first.message);
-    match found.len() {
-        1 => Err(error),
-        count => Err(Error::new(Kind::Config, format!("{error} (and {} more faults)", count - 1))),
+    Err(more(Error::config(&first.path, &first.message), found.len() - 1))
+}
+
+/// The first of several faults, with how many more there are.
+pub(super) fn more(first: Error, count: usize) -> Error {
+    match count {
+        0 => first,
+        _ => Error::new(Kind::Config, format!("{first} (and {count} more)"))
+            .hint("`davit validate --bundle DIR` lists them all"),
     }
 }
 
@@ -67,6 +83,29 @@ fn root(spec: &Spec, faults: &mut Faults) {
         None => faults.add("root", "must be set"),
         Some(root) if root.path().as_os_str().is_empty() => faults.add("root.path", "must not be empty"),
         Some(_) => {}
+    }
+}
+
+/// config.md: "MUST be in SemVer v2.0.0 format". Callers get any version by (features.md E17).
+fn version(spec: &Spec, warnings: &mut Faults) {
+    let version = spec.version();
+    let core = version.split(['-', '+']).next().unwrap_or_default();
+    let number = |part: &str| {
+        !part.is_empty()
+            && part.bytes().all(|byte| byte.is_ascii_digit())
+            && (part == "0" || !part.starts_with('0'))
+    };
+    if core.split('.').count() != 3 || !core.split('.').all(number) {
+        warnings.add("ociVersion", format!("{version:?} is not a version in SemVer 2.0.0 format"));
+    } else if !core.starts_with("1.") {
+        warnings.add("ociVersion", format!("{version} is not 1.x, which davit implements"));
+    }
+}
+
+/// config.md, "Annotations": keys MUST NOT be an empty string.
+fn annotations(spec: &Spec, faults: &mut Faults) {
+    if spec.annotations().as_ref().is_some_and(|annotations| annotations.contains_key("")) {
+        faults.add("annotations", "a key must not be empty");
     }
 }
 
@@ -128,6 +167,28 @@ pub(crate) mod tests {
     #[test]
     fn a_good_config_has_no_fault() {
         assert_eq!(faults_with(serde_json::json!({})), Vec::<String>::new());
+    }
+
+    #[test]
+    fn annotations_have_keys() {
+        one_fault(serde_json::json!({"annotations": {"": "x"}}), "annotations: a key must not be empty");
+        assert!(faults_with(serde_json::json!({"annotations": {"a": ""}})).is_empty());
+    }
+
+    /// [E17] Any version is carried out.
+    #[test]
+    fn odd_versions_are_warned_of() {
+        for (version, odd) in [
+            ("1.0.0", false),
+            ("1.2.3-dev+x", false),
+            ("1.2", true),
+            ("v1.0.0", true),
+            ("2.0.0", true),
+            ("1.02.0", true),
+        ] {
+            let spec: Spec = serde_json::from_value(serde_json::json!({ "ociVersion": version })).unwrap();
+            assert_eq!(warnings(&spec).len(), usize::from(odd), "{version}");
+        }
     }
 
     /// [P1]
