@@ -25,4 +25,5 @@ mod rootfs;
 mod seccomp;
 mod security;
 mod state;
+mod stats;
 mod support;
