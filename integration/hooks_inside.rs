@@ -297,7 +297,10 @@ fn background_process_of_a_hook() {
     let mut daemon = hook("(sleep 64 > /dev/null 2>&1 < /dev/null &); exit 0");
     daemon["timeout"] = json!(10);
     t.config.set("hooks.startContainer", json!([daemon]));
-    assert_eq!(t.out("ps -o args | grep -c '^sleep 64'"), "1");
+    // The shell between may not have become sleep yet.
+    let look = "i=0; until ps -o args | grep -q '^sleep 64' || [ $i = 500 ]; do usleep 10000; i=$((i+1)); done; \
+                ps -o args | grep -c '^sleep 64'";
+    assert_eq!(t.out(look), "1");
     t.assert_clean();
 }
 

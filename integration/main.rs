@@ -41,5 +41,6 @@ mod schema;
 mod seccomp;
 mod security;
 mod state;
+mod stats;
 mod support;
 mod validate;

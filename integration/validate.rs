@@ -121,7 +121,7 @@ fn warnings_and_notes() {
         "note: process.noNewPrivilege: unknown property, ignored (did you mean \"noNewPrivileges\"?)",
         "note: vm: is for another platform than Linux, ignored",
         "warning: process.capabilities.bounding[1]: unknown capability CAP_BOGUS is ignored",
-        "warning: mounts[7].destination: rel is relative, and taken from /",
+        "warning: mounts[7].destination: rel is relative: taken from /",
         "warning: ociVersion: \"1.2\" is not a version",
         "config.json: no faults, 3 warnings, 2 notes",
     ] {

@@ -68,6 +68,8 @@ fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
         Command::Ps { id, format, args } => commands::ps::run(&root(), id, *format, args),
         Command::Pause { id } => commands::pause::run(&root(), id),
         Command::Resume { id } => commands::resume::run(&root(), id),
+        Command::Events { id, once, interval } => commands::events::run(&root(), id, *once, *interval),
+        Command::Stats(args) => commands::stats::run(&root(), args),
         Command::Spec(args) => commands::spec::run(global, args),
         Command::Features => commands::features::run(global),
         Command::Plan(args) => commands::plan::run(global, args),

@@ -12,9 +12,11 @@ mod file;
 mod freeze;
 mod kill;
 mod layout;
+mod oom;
 mod processes;
 mod record;
 mod remove;
+mod stats;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -27,7 +29,9 @@ use rustix::io::Errno;
 
 pub use devices::{Access, DeviceRules, Entry, Rule, Type};
 pub use layout::{Hierarchy, Host, Layout};
+pub use oom::OomWatch;
 pub use record::{Directory, Driver, Record};
+pub use stats::{Pressure, Psi, Stats};
 pub use steps::{CgroupPlan, PlannedDir, Write};
 
 use crate::error::{Error, Kind, Result};
@@ -99,16 +103,15 @@ impl Cgroup {
     /// True if the kernel's OOM killer has killed a process of the container (`memory.events`, v1
     /// `memory.oom_control`). False if that can't be told.
     pub fn oom_killed(&self) -> bool {
-        let (directory, name) = match self.v1("memory") {
-            Some(directory) => (directory, "memory.oom_control"),
-            None => match self.unified() {
-                Some(directory) => (directory, "memory.events"),
-                None => return false,
-            },
-        };
-        let mut buffer = [0; 1024];
-        file::read_short(&file::join(directory, name), &mut buffer)
-            .is_ok_and(|content| file::keyed(content, "oom_kill").is_some_and(|count| count > 0))
+        self.oom_kills() > 0
+    }
+
+    /// The directory and name of the file that counts kills for lack of memory.
+    fn oom_file(&self) -> Option<(&Path, &'static str)> {
+        match self.v1("memory") {
+            Some(directory) => Some((directory, "memory.oom_control")),
+            None => self.unified().map(|directory| (directory, "memory.events")),
+        }
     }
 
     /// The cgroup2 directory, on v2 and hybrid hosts.

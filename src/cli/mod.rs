@@ -3,6 +3,7 @@
 //! `table` says what there is, `parse` reads it by Go's rules, this file makes typed values of it, `help` renders
 //! texts when somebody asks for them.
 
+mod duration;
 mod help;
 mod parse;
 mod root;
@@ -12,6 +13,7 @@ mod tests;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use self::parse::{Given, parse_bool, scan, usage};
 use self::table::{COMMANDS, CommandSpec, GLOBAL, Opt, Verb};
@@ -179,6 +181,13 @@ pub enum Command {
     Resume {
         id: String,
     },
+    /// `once`: one line of numbers (`--stats`).
+    Events {
+        id: String,
+        once: bool,
+        interval: Duration,
+    },
+    Stats(StatsArgs),
     Spec(SpecArgs),
     Features,
     Plan(PlanArgs),
@@ -220,6 +229,19 @@ pub struct RunArgs {
     pub keep: bool,
     /// `--no-subreaper`.
     pub no_subreaper: bool,
+}
+
+/// `stats`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StatsArgs {
+    /// The containers, not validated yet; none for all that run.
+    pub ids: Vec<String>,
+    /// `--format`.
+    pub format: TableFormat,
+    /// `--no-stream`.
+    pub no_stream: bool,
+    /// `--interval`.
+    pub interval: Duration,
 }
 
 /// `spec`.
@@ -412,6 +434,17 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
         Verb::Ps => Command::Ps { id: id()?, format: table_format(&mut given)?, args: operands.collect() },
         Verb::Pause => Command::Pause { id: id()? },
         Verb::Resume => Command::Resume { id: id()? },
+        Verb::Events => Command::Events {
+            id: id()?,
+            once: given.flag(Opt::Stats),
+            interval: interval(&mut given, Duration::from_secs(5))?,
+        },
+        Verb::Stats => Command::Stats(StatsArgs {
+            ids: operands.map(|id| id.to_string_lossy().into_owned()).collect(),
+            format: table_format(&mut given)?,
+            no_stream: given.flag(Opt::NoStream),
+            interval: interval(&mut given, Duration::from_secs(1))?,
+        }),
         Verb::Spec => Command::Spec(SpecArgs {
             bundle: given.path(Opt::Bundle),
             file: given.path(Opt::File),
@@ -447,6 +480,21 @@ fn plan_args(given: &mut Given) -> Result<PlanArgs> {
         config: given.path(Opt::Config),
         format: plan_format(given)?,
     })
+}
+
+fn interval(given: &mut Given, default: Duration) -> Result<Duration> {
+    let Some(text) = given.text(Opt::Interval) else { return Ok(default) };
+    let text = text.to_string_lossy();
+    match duration::parse(text.trim_start_matches('-')) {
+        None => {
+            Err(usage(format!("invalid value {text:?} for flag -interval")).hint("want 5s, 100ms or 1m30s"))
+        }
+        // runc's words (features.md V44).
+        Some(time) if time.is_zero() || text.starts_with('-') => {
+            Err(usage("duration interval must be greater than 0"))
+        }
+        Some(time) => Ok(time),
+    }
 }
 
 fn table_format(given: &mut Given) -> Result<TableFormat> {

@@ -16,12 +16,14 @@ pub enum Opt {
     Force,
     Format,
     Help,
+    Interval,
     Keep,
     Log,
     LogFormat,
     LogLevel,
     NoNewKeyring,
     NoPivot,
+    NoStream,
     NoSubreaper,
     PidFile,
     PidfdSocket,
@@ -29,6 +31,7 @@ pub enum Opt {
     Quiet,
     Root,
     Rootless,
+    Stats,
     SystemdCgroup,
     Version,
 }
@@ -39,6 +42,7 @@ pub enum Opt {
 pub enum Verb {
     Create,
     Delete,
+    Events,
     Features,
     Help,
     Kill,
@@ -51,6 +55,7 @@ pub enum Verb {
     Spec,
     Start,
     State,
+    Stats,
     Validate,
 }
 
@@ -246,6 +251,21 @@ The container must be stopped, unless --force is given.",
         )
     },
     CommandSpec {
+        options: &[
+            text(Opt::Interval, "interval", "DURATION", "time between two lines: 5s, 100ms, 1m30s")
+                .default("5s"),
+            flag(Opt::Stats, "stats", "print one line of numbers and end"),
+        ],
+        ..on_container(
+            Verb::Events,
+            "events",
+            "print what a container uses, and when it ran out of memory, as JSON lines",
+            "\
+A line of type \"stats\" comes each interval, one of type \"oom\" for each
+process that the kernel kills for lack of memory. Ends when the container does.",
+        )
+    },
+    CommandSpec {
         arguments: "",
         min: 0,
         max: 0,
@@ -385,6 +405,26 @@ process.args and what else differs, then:
             "print the state of a container as JSON",
             "\
 The status is one of creating, created, running, paused, stopped.",
+        )
+    },
+    CommandSpec {
+        arguments: "[container-id...]",
+        min: 0,
+        max: usize::MAX,
+        options: &[
+            OUTPUT_FORMAT,
+            text(Opt::Interval, "interval", "DURATION", "time between two tables: 1s, 500ms").default("1s"),
+            flag(Opt::NoStream, "no-stream", "print once and end"),
+        ],
+        ..on_container(
+            Verb::Stats,
+            "stats",
+            "show what containers use, refreshed as top(1) does",
+            "\
+Of the containers named, or of all that run: processor time and how much of it
+the quota held back, memory with its peak and limit, swap, processes, block
+devices, pressure (the share of the last ten seconds in which some process
+waited, in percent), and how many processes were killed for lack of memory.",
         )
     },
     CommandSpec {

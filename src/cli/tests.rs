@@ -162,7 +162,7 @@ fn unknown() {
     let command = fault("zzz c1");
     assert_eq!(command.error.to_string(), "No help topic for 'zzz'");
     assert_eq!((command.error.exit_code(), command.stdout.as_str()), (3, ""));
-    for (typed, meant) in [("feat", "features"), ("craete", "create"), ("stat", "state"), ("lists", "list")] {
+    for (typed, meant) in [("feat", "features"), ("craete", "create"), ("pau", "pause"), ("lists", "list")] {
         let text = fault(typed).error.to_string();
         assert_eq!(text, format!("No help topic for '{typed}' (hint: did you mean \"{meant}\"?)"));
     }

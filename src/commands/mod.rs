@@ -2,6 +2,7 @@
 
 pub mod create;
 pub mod delete;
+pub mod events;
 pub mod features;
 pub mod help;
 pub mod kill;
@@ -15,4 +16,5 @@ pub mod run;
 pub mod spec;
 pub mod start;
 pub mod state;
+pub mod stats;
 pub mod validate;

@@ -11,6 +11,7 @@ use super::create::{bundle, check_joined, check_rootfs, host, request};
 use crate::cgroups::{Host, Layout};
 use crate::cli::{CreateArgs, Global, PlanArgs, PlanFormat};
 use crate::error::{Error, Kind, Result};
+use crate::plan::rootless::Caller;
 use crate::plan::{self, Request};
 use crate::spec::examine::{Examination, Severity};
 use crate::spec::{read, validate};
@@ -87,17 +88,15 @@ fn plans(mut spec: Spec, examination: &mut Examination<'_>, global: &Global, bun
             return Some(spec);
         }
     };
+    // Whoever asks: what root can do with it.
+    request.caller = Caller::ROOT;
+    request.cgroup.rootless = false;
     let host = host(global).unwrap_or_else(|error| {
         examination.add(Severity::Note, "linux", format!("cgroups are not looked at: {error}"));
         request.no_cgroup = true;
         Host { layout: Layout::V1 { hierarchies: Vec::new(), unified: None }, own_v2: PathBuf::from("/") }
     });
     loop {
-        match request.caller.add_user_namespace(&mut spec) {
-            Ok(Some(added)) => examination.add(Severity::Note, "linux.namespaces", split(&added).1),
-            Ok(None) => {}
-            Err(error) => examination.add(Severity::Error, "linux.namespaces", split(&error.to_string()).1),
-        }
         let (faults, warnings) = plan::faults(&spec, &request, &host);
         let mut removed = false;
         for fault in &faults {

@@ -55,7 +55,6 @@ pub fn faults(spec: &Spec) -> Vec<Fault> {
 pub fn warnings(spec: &Spec) -> Vec<Fault> {
     let mut warnings = Faults::default();
     version(spec, &mut warnings);
-    mounts::warn(spec, &mut warnings);
     warnings.0
 }
 

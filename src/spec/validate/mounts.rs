@@ -39,16 +39,6 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
     }
 }
 
-/// config.md: a relative destination "MUST be interpreted as relative to "/"", for compatibility.
-pub(super) fn warn(spec: &Spec, warnings: &mut Faults) {
-    for (index, mount) in spec.mounts().iter().flatten().enumerate() {
-        if mount.destination().is_relative() {
-            let text = format!("{} is relative, and taken from /", mount.destination().display());
-            warnings.add(format!("mounts[{index}].destination"), text);
-        }
-    }
-}
-
 fn destination(mount: &Mount, path: &str, faults: &mut Faults) {
     let destination = mount.destination().to_string_lossy();
     let path = format!("{path}.destination");
