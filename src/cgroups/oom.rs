@@ -2,6 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::fs::inotify;
@@ -19,7 +20,13 @@ use crate::error::{Context, Error, Kind, Result};
 pub struct OomWatch {
     fd: OwnedFd,
     seen: u64,
+    /// v1: the word comes when memory has run out, the kill is counted a little later.
+    early: bool,
 }
+
+/// For how long, and how often, a kill is waited for that was announced.
+const PAUSE: Duration = Duration::from_millis(2);
+const PAUSES: usize = 100;
 
 impl Cgroup {
     /// Begins to watch; `None` where the container has no memory controller.
@@ -30,9 +37,10 @@ impl Cgroup {
         let Some((directory, name)) = self.oom_file() else { return Ok(None) };
         let path = file::join(directory, name);
         let seen = self.oom_kills();
-        let watched = if self.v1("memory").is_some() { watch_v1(directory, &path) } else { watch_v2(&path) };
+        let early = self.v1("memory").is_some();
+        let watched = if early { watch_v1(directory, &path) } else { watch_v2(&path) };
         match watched {
-            Ok(fd) => Ok(Some(OomWatch { fd, seen })),
+            Ok(fd) => Ok(Some(OomWatch { fd, seen, early })),
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(Error::system(format_args!("watch {}", path.display()), errno)),
         }
@@ -68,12 +76,19 @@ impl OomWatch {
     /// The descriptor can't be read.
     pub fn kills(&mut self, cgroup: &Cgroup) -> Result<u64> {
         let mut buffer = [0; 4096];
-        match rustix::io::read(&self.fd, &mut buffer) {
+        let told = match rustix::io::read(&self.fd, &mut buffer) {
             Ok(0) => return Err(Error::new(Kind::System, "read memory events: end of file")),
-            Ok(_) | Err(Errno::AGAIN | Errno::INTR) => {}
+            Ok(_) => true,
+            Err(Errno::AGAIN | Errno::INTR) => false,
             Err(errno) => return Err(errno).context("read memory events"),
+        };
+        let mut now = cgroup.oom_kills();
+        let mut pauses = if told && self.early { PAUSES } else { 0 };
+        while now <= self.seen && pauses > 0 {
+            std::thread::sleep(PAUSE);
+            now = cgroup.oom_kills();
+            pauses -= 1;
         }
-        let now = cgroup.oom_kills();
         let more = now.saturating_sub(self.seen);
         self.seen = self.seen.max(now);
         Ok(more)
