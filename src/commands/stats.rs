@@ -229,7 +229,7 @@ fn bytes(number: u64) -> String {
     }
     let unit = usize::try_from((63 - number.leading_zeros()) / 10 - 1).unwrap_or(0);
     // Tenths and hundredths by whole numbers: exact for every u64.
-    let hundredths = u128::from(number) * 100 >> (10 * (unit + 1));
+    let hundredths = (u128::from(number) * 100) >> (10 * (unit + 1));
     let (whole, part) = (hundredths / 100, hundredths % 100);
     match whole {
         0..10 => format!("{whole}.{part:02}{}", UNITS[unit]),
