@@ -408,3 +408,19 @@ fn refused_by_the_kernel() {
         t.assert_clean();
     }
 }
+
+/// [C1] [M43] the caller's umask is not that of the cgroup: root of a user namespace reads the files of its own.
+#[test]
+fn cgroups_under_any_umask() {
+    let mut t = Test::new();
+    let parent = t.cgroup.clone();
+    t.cgroup.push_str("/below");
+    t.config.set("linux.cgroupsPath", t.cgroup.clone());
+    t.config.user_namespace();
+    let file = if cgroup::unified() { "pids.max" } else { "pids/pids.max" };
+    t.sh(&format!("cat /sys/fs/cgroup/{file}"));
+    let output = t.bundle_cmd("run", &[]).shell("umask 077; exec \"$@\"").output();
+    t.assert_clean();
+    cgroup::destroy(&parent);
+    assert_eq!(output.ok(), "max");
+}

@@ -62,6 +62,8 @@ pub enum Finish {
 pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Result<Made> {
     let id = Id::parse(&args.id)?;
     refuse_unsupported(args)?;
+    // The modes of cgroups and of what the container is to reach must not be the caller's wish.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let pid_file = args.pid_file.as_deref().map(std::path::absolute).transpose().context("--pid-file")?;
     let bundle = bundle(args.bundle.as_deref())?;
     let name = args.config.clone().unwrap_or_else(|| PathBuf::from("config.json"));
