@@ -33,16 +33,19 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
     /// An error with a message of its own.
+    #[cold]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
         Self { kind, message: message.into(), hint: None, errno: None }
     }
 
     /// A fault in the configuration at `path`, a JSON path such as `process.cwd`.
+    #[cold]
     pub fn config(path: &str, message: impl fmt::Display) -> Self {
         Self::new(Kind::Config, format!("{path}: {message}"))
     }
 
     /// A failed system call or file operation: `what: no such file or directory`.
+    #[cold]
     pub fn system(what: impl fmt::Display, error: impl Into<std::io::Error>) -> Self {
         let error = error.into();
         let message = format!("{what}: {}", errno_text(&error));
@@ -51,6 +54,7 @@ impl Error {
 
     /// Puts what was being done in front.
     #[must_use]
+    #[cold]
     pub fn context(mut self, doing: impl fmt::Display) -> Self {
         self.message = format!("{doing}: {}", self.message);
         self
@@ -58,6 +62,7 @@ impl Error {
 
     /// Adds what the user can do about it.
     #[must_use]
+    #[cold]
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
         self
@@ -138,6 +143,7 @@ impl<T> Context<T> for std::result::Result<T, rustix::io::Errno> {
 
 /// The errno's text in lower case, as callers match it (`no such file or directory`), without std's
 /// `(os error 2)`.
+#[cold]
 pub fn errno_text(error: &std::io::Error) -> String {
     let Some(code) = error.raw_os_error() else { return error.to_string() };
     let text = nix::errno::Errno::from_raw(code).desc();

@@ -28,7 +28,17 @@ fn run(args: Vec<OsString>) -> i32 {
     }
 }
 
+/// Bytes of memory that a command uses of the heap, by measurement.
+fn memory(command: &Command) -> usize {
+    match command {
+        Command::Help(_) | Command::Version => 0,
+        Command::Create(_) | Command::Run(_) => 120 << 10,
+        _ => 48 << 10,
+    }
+}
+
 fn carry_out(invocation: &Invocation) -> i32 {
+    davit::sys::alloc::populate(memory(&invocation.command));
     // First of all, so that the log is no standard stream (F17).
     let filled = davit::sys::fd::fill_standard_streams();
     let filled = filled.context("open /dev/null for a closed standard stream");

@@ -15,6 +15,7 @@ pub fn distance(from: &str, to: &str) -> usize {
 }
 
 /// The word at most two slips away from `name`, if that is not the whole of either.
+#[cold]
 pub fn closest<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     let (slips, near) = words.map(|word| (distance(name, word), word)).min()?;
     (slips <= 2 && slips < name.len().min(near.len())).then_some(near)

@@ -1,6 +1,7 @@
 //! `create`: a container up to the point just before its program runs.
 
 use std::ffi::CStr;
+use std::mem::ManuallyDrop;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -67,7 +68,8 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     let pid_file = args.pid_file.as_deref().map(std::path::absolute).transpose().context("--pid-file")?;
     let bundle = bundle(args.bundle.as_deref())?;
     let name = args.config.clone().unwrap_or_else(|| PathBuf::from("config.json"));
-    let mut loaded = crate::spec::load(&bundle, &name)?;
+    // Neither this nor the plan is ever dropped: to free what lies in pages shared with init copies each page.
+    let mut loaded = ManuallyDrop::new(crate::spec::load(&bundle, &name)?);
     let host = host(global)?;
     let state_root = global.state_root();
     let request = Request {
@@ -76,8 +78,9 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
         ..request(global, args, &bundle)?
     };
     check_passed(plan::passed_on(&request)?, request.listen.count)?;
-    loaded.warnings.extend(request.caller.add_user_namespace(&mut loaded.spec)?);
-    let mut plan = plan::plan(&loaded.spec, &request, &host)?;
+    let changed = request.caller.add_user_namespace(&mut loaded.spec)?;
+    loaded.warnings.extend(changed);
+    let mut plan = ManuallyDrop::new(plan::plan(&loaded.spec, &request, &host)?);
     if finish == Finish::Wait || plan.shows_runtime() {
         own_binary::run_from_clone()?;
     }

@@ -267,6 +267,7 @@ fn render() -> Result<String> {
 ///
 /// # Errors
 /// stdout cannot be written.
+#[cold]
 pub fn run(_global: &Global) -> Result<i32> {
     print(&render()?)?;
     Ok(0)

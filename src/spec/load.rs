@@ -65,6 +65,7 @@ pub fn parse(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
 }
 
 /// The slow second look, taken only when something is wrong: find the path, overlook what may be overlooked.
+#[cold]
 fn explain(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
     let mut examination = Examination::new(raw);
     let spec = examination.spec();

@@ -1,8 +1,8 @@
 //! The program's allocator: one arena, handed out from front to back.
 //!
 //! A command lives for milliseconds, so nothing is given back to the kernel; freed blocks are kept in lists by
-//! size for reuse. One known range has two uses: its first pages are made present in one call instead of by a
-//! page fault each, and a waiting init can drop it whole (`sys::waiting`).
+//! size for reuse. One known range has two uses: the pages that a command will need are made present in one call
+//! instead of by a page fault each ([`populate`]), and a waiting init can drop it whole (`sys::waiting`).
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::UnsafeCell;
@@ -12,8 +12,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// Address space for all of the program's memory, of which only touched pages cost anything; less where the caller
 /// limits it (`ulimit -v`).
 const ARENAS: [usize; 3] = [1 << 30, 64 << 20, 8 << 20];
-/// Made present at once when the arena is mapped.
-const PREFAULT: usize = 64 << 10;
 /// Blocks from this size on may be cut up for smaller ones.
 const LARGE: usize = 256;
 /// Blocks up to this size are reused by size class (powers of two from 16 bytes).
@@ -35,6 +33,8 @@ struct Heap {
 #[derive(Debug)]
 struct State {
     start: usize,
+    /// How many bytes from there on were made present.
+    present: usize,
     next: usize,
     end: usize,
     free: [*mut u8; CLASSES],
@@ -49,7 +49,8 @@ unsafe impl Sync for Heap {}
 impl Heap {
     /// Maps its memory at the first allocation.
     const fn new() -> Self {
-        let state = State { start: 0, next: 0, end: 0, free: [null_mut(); CLASSES], spare: (0, 0) };
+        let state =
+            State { start: 0, present: 0, next: 0, end: 0, free: [null_mut(); CLASSES], spare: (0, 0) };
         Self { locked: AtomicBool::new(false), state: UnsafeCell::new(state) }
     }
 
@@ -61,6 +62,16 @@ impl Heap {
         let result = body(unsafe { &mut *self.state.get() });
         self.locked.store(false, Ordering::Release);
         result
+    }
+
+    fn populate(&self, length: usize) {
+        self.with(|state| {
+            if length > 0 && state.start != 0 && state.start + length <= state.end {
+                // SAFETY: within our own mapping. An older kernel than 5.14 refuses, and pages come by faults.
+                unsafe { libc::madvise(state.start as *mut libc::c_void, length, libc::MADV_POPULATE_WRITE) };
+                state.present = length;
+            }
+        });
     }
 
     fn give_up_reserve(&self) {
@@ -77,12 +88,17 @@ impl Heap {
 
     /// The arena's pages that may have been touched, as address and length.
     fn touched(&self) -> (usize, usize) {
-        self.with(|state| (state.start, (state.next - state.start).max(PREFAULT)))
+        self.with(|state| (state.start, (state.next - state.start).max(state.present)))
     }
 }
 
 /// Kept by [`give_up_reserve`]: what a child may still allocate.
 const SPARE: usize = 1 << 20;
+
+/// Makes the first `length` bytes present: what the command at hand will use.
+pub fn populate(length: usize) {
+    HEAP.populate(length);
+}
 
 /// Unmaps what of the arena was never handed out, but for 1 MiB: the kernel counts the whole reservation
 /// against RLIMIT_AS and RLIMIT_DATA (getrlimit(2)), and would refuse every later mapping and growth of the stack.
@@ -115,8 +131,6 @@ impl State {
             if base == libc::MAP_FAILED {
                 continue;
             }
-            // SAFETY: within the mapping just made. An older kernel than 5.14 refuses, and pages come by faults.
-            unsafe { libc::madvise(base, PREFAULT, libc::MADV_POPULATE_WRITE) };
             self.start = base as usize;
             self.next = self.start;
             self.end = self.start + size;
