@@ -84,11 +84,25 @@ fn ignored_signals(proc: &Proc) -> Result<u64> {
     let doing = "read /proc/self/status";
     let mut buffer = [0u8; 4096];
     let file = proc.open_file(c"self/status", OFlags::RDONLY).context(doing)?;
-    let length = rustix::io::read(&file, &mut buffer).context(doing)?;
-    let text = String::from_utf8_lossy(&buffer[..length]);
-    let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
-    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok())
-        .ok_or_else(|| Error::new(Kind::System, format!("{doing}: no SigIgn")))
+    let mut text = Vec::new();
+    loop {
+        let length = rustix::io::read(&file, &mut buffer).context(doing)?;
+        text.extend_from_slice(&buffer[..length]);
+        // A caller with many groups has a long file: they stand before it.
+        if let Some(mask) = sig_ign(&text) {
+            return Ok(mask);
+        }
+        if length == 0 {
+            return Err(Error::new(Kind::System, format!("{doing}: no SigIgn")));
+        }
+    }
+}
+
+/// The mask, once its whole line is there.
+fn sig_ign(status: &[u8]) -> Option<u64> {
+    let lines = status.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let mask = lines.filter_map(|line| line.strip_prefix(b"SigIgn:")).next()?;
+    u64::from_str_radix(std::str::from_utf8(mask).ok()?.trim(), 16).ok()
 }
 
 /// One clone3. A pid namespace that is joined is entered by the parent, for its children only, and left again.

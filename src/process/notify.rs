@@ -27,6 +27,8 @@ use crate::plan::activation::NOTIFY_SOCKET;
 pub const DIRECTORY: &str = "notify";
 /// The longest datagram that systemd takes itself (`NOTIFY_BUFFER_MAX`).
 const LONGEST: usize = 4096;
+/// How many messages are read before others get their turn.
+const AT_ONCE: usize = 64;
 /// How long the manager may take to say that it has read everything; runc's choice.
 const BARRIER: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
@@ -134,7 +136,8 @@ impl Notify {
     /// Those of recv(2).
     pub fn is_ready(&self) -> Result<bool> {
         let mut buffer = [0u8; LONGEST];
-        loop {
+        // Who sends without end must not keep us from all else: the rest is read when the socket is polled again.
+        for _ in 0..AT_ONCE {
             // Descriptors that came along are closed by the kernel, since there is no room for them.
             match recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
                 Ok((length, _)) if says_ready(&buffer[..length]) => return Ok(true),
@@ -143,6 +146,7 @@ impl Notify {
                 Err(errno) => return Err(errno).context("read the notify socket"),
             }
         }
+        Ok(false)
     }
 
     /// Tells the manager, with the pid that it shall watch from now on. Gives what [`Said::wait`] waits for.
