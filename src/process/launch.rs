@@ -251,3 +251,20 @@ fn explain_death(error: Error, signal: Option<i32>, cgroup: &Cgroup) -> Error {
     }
     error
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The groups stand before it, as many as there are.
+    #[test]
+    fn the_mask_is_found_once_its_line_is_whole() {
+        let status =
+            format!("Name:\tx\nGroups:\t{}\nSigIgn:\t0000000000001000\nSigCgt:\t0\n", "7 ".repeat(9000));
+        assert_eq!(sig_ign(status.as_bytes()), Some(0x1000));
+        let cut = status.find("1000\n").unwrap();
+        assert_eq!(sig_ign(&status.as_bytes()[..cut]), None);
+        let own = ignored_signals(&Proc::open().unwrap()).unwrap();
+        assert_eq!(own >> 63, 0);
+    }
+}

@@ -217,6 +217,34 @@ fn says_ready(message: &[u8]) -> bool {
 mod tests {
     use super::*;
 
+    /// [F14] Who sends without end leaves others their turn.
+    #[test]
+    fn a_flood_is_read_in_parts() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let pair = || {
+            let flags = SocketFlags::CLOEXEC;
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap()
+        };
+        let ((container, socket), (manager, _peer)) = (pair(), pair());
+        let notify = Notify { socket, manager: Manager { socket: manager } };
+        let enough = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !enough.load(Ordering::Relaxed) {
+                    let _ = send(&container, b"STATUS=x", SendFlags::DONTWAIT);
+                }
+                let _ = send(&container, b"READY=1", SendFlags::empty());
+            });
+            for _ in 0..100 {
+                assert!(!notify.is_ready().unwrap());
+            }
+            enough.store(true, Ordering::Relaxed);
+            while !notify.is_ready().unwrap() {
+                std::thread::yield_now();
+            }
+        });
+    }
+
     /// [F14] A line of its own, wherever it stands.
     #[test]
     fn ready_is_a_line() {
