@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::channel::{self, Message};
 use super::describe;
@@ -66,7 +65,7 @@ pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: 
     match told {
         Ok(()) => Ok(child),
         Err(error) => {
-            let status = kill_and_reap(&child);
+            let status = child.kill_and_reap();
             Err(explain_death(error, status, cgroup))
         }
     }
@@ -230,18 +229,6 @@ fn run_hooks(plan: &Plan, container: &Container, pid: i32) -> Result<()> {
     let setting = hooks::Setting::runtime(&state, &plan.bundle).dying_with_us();
     hooks::run_all("prestart", &plan.hooks.prestart, &setting)?;
     hooks::run_all("createRuntime", &plan.hooks.create_runtime, &setting)
-}
-
-/// Kills init and waits for its end; gives the signal that ended it.
-pub fn kill_and_reap(child: &Child) -> Option<i32> {
-    let _ = crate::sys::process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-    reap(child)
-}
-
-/// Waits for a child's end; gives the signal that killed it.
-pub(super) fn reap(child: &Child) -> Option<i32> {
-    let wait = || waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
-    rustix::io::retry_on_intr(wait).ok().flatten().and_then(|status| status.terminating_signal())
 }
 
 /// The kernel kills without a word: a memory limit is the likely cause (S12).

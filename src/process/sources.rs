@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{channel, describe, join, launch};
+use super::{channel, describe, join};
 use crate::error::{Context, Error, Result};
 use crate::fault::Fault;
 use crate::plan::Plan;
@@ -133,7 +133,7 @@ fn make_namespace(proc: &Proc, index: usize, uid: &str, gid: &str) -> Result<Own
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         rustix::fs::openat(CWD, path, flags, Mode::empty()).with_context(doing)
     });
-    launch::kill_and_reap(&child);
+    child.kill_and_reap();
     made
 }
 
