@@ -396,6 +396,41 @@ fn session_keyring() {
     assert!(keys.contains(&format!("_ses.{}", t.id)), "{keys}");
 }
 
+/// Makes a session keyring with a key in it that only its possessor may see, and executes the rest of its arguments.
+const WITH_A_KEY: &str = r#"
+import ctypes, os, sys
+call = ctypes.CDLL(None, use_errno=True).syscall
+add_key, keyctl = 248, 250
+def check(result):
+    if result < 0: sys.exit("keys: " + os.strerror(ctypes.get_errno()))
+    return result
+check(call(keyctl, 1, b"callers"))
+key = check(call(add_key, b"user", b"davit-secret", b"x", 1, -3))
+check(call(keyctl, 5, key, 0x3f000000))
+os.execvp(sys.argv[1], sys.argv[1:])
+"#;
+
+/// [Z15] a key that only the possessor of the caller's session keyring may see: the container sees it with
+/// --no-new-keyring and not without.
+#[test]
+fn the_callers_keyring_is_its_own() {
+    need!(std::path::Path::new("/proc/keys").exists(), "a kernel without /proc/keys");
+    need!(cfg!(target_arch = "x86_64"), "the numbers of the system calls are those of x86-64");
+    let python = std::process::Command::new("python3").arg("-V").output();
+    need!(python.is_ok_and(|out| out.status.success()), "no python3");
+    let mut t = Test::new();
+    t.config.remove("linux.maskedPaths");
+    t.sh("echo up; cat /proc/keys");
+    let seen = |options: &[&str]| {
+        let cmd = t.bundle_cmd("run", options).wrap(["python3", "-c", WITH_A_KEY]);
+        let out = cmd.output().ok();
+        assert!(out.starts_with("up"), "{out}");
+        out.contains("davit-secret")
+    };
+    assert!(seen(&["--no-new-keyring"]));
+    assert!(!seen(&[]));
+}
+
 /// [V8] [F12] --preserve-fds passes on the caller's descriptors, no others.
 #[test]
 fn preserve_fds() {

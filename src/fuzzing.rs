@@ -95,8 +95,9 @@ pub fn mount_options(text: &[u8]) {
     let parsed = options::parse(list.iter().copied());
     assert_eq!(parsed.flags & parsed.cleared, 0, "{list:?}");
     let known: Vec<&str> = options::known().collect();
-    let unknown: Vec<&str> =
-        list.iter().copied().filter(|option| known.binary_search(option).is_err()).collect();
+    let maps_ids = |option: &str| option.starts_with("idmap=") || option.starts_with("ridmap=");
+    let data = |option: &&str| known.binary_search(option).is_err() && !maps_ids(option);
+    let unknown: Vec<&str> = list.iter().copied().filter(data).collect();
     // Empty options at the front leave no comma.
     assert_eq!(parsed.data, unknown.join(",").trim_start_matches(','), "{list:?}");
     let attributes = parsed.attributes();

@@ -5,7 +5,7 @@
 //!              (spec/)         (plan/)         (process/launch)          (process/init)
 //! ```
 //!
-//! Read `main.rs → commands/run.rs → plan/mod.rs → process/launch.rs → process/init.rs → sys/`.
+//! Read `main.rs → commands/run.rs → plan/mod.rs → process/launch.rs → process/init/ → sys/`.
 //! A module uses only modules below it: commands → process → plan → spec, container → rootfs, cgroups, seccomp,
 //! namespaces, identity → sys, error, fault. `docs/architecture.md` has the whole table.
 

@@ -14,9 +14,16 @@ pub fn distance(from: &str, to: &str) -> usize {
     row[to.len()]
 }
 
+/// Names above this many bytes are like none.
+const LONGEST: usize = 64;
+
 /// The word at most two slips away from `name`, if that is not the whole of either.
 #[cold]
 pub fn closest<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+    // No word that is known is longer, and the comparison costs the product of both lengths.
+    if name.len() > LONGEST {
+        return None;
+    }
     let (slips, near) = words.map(|word| (distance(name, word), word)).min()?;
     (slips <= 2 && slips < name.len().min(near.len())).then_some(near)
 }
@@ -33,5 +40,6 @@ mod tests {
         assert_eq!(closest("terminal", words.into_iter()), None);
         assert_eq!(closest("x", words.into_iter()), None);
         assert_eq!(distance("", "abc"), 3);
+        assert_eq!(closest(&"a".repeat(1 << 20), words.into_iter()), None);
     }
 }

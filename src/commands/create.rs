@@ -366,7 +366,7 @@ fn bring_up(
     match written {
         Ok(()) => Ok((child, notify)),
         Err(error) => {
-            launch::kill_and_reap(&child);
+            child.kill_and_reap();
             Err(error)
         }
     }

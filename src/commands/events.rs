@@ -54,7 +54,11 @@ pub fn run(root: &Path, id: &str, once: bool, interval: Duration) -> Result<i32>
             return Ok(0);
         }
         if Instant::now() >= next {
-            print_stats(&container)?;
+            match print_stats(&container) {
+                // It ended, and was deleted, just now.
+                Err(_) if wait_for(pidfd.as_fd(), None, Duration::ZERO)? => return Ok(0),
+                other => other?,
+            }
             next += interval;
         }
     }

@@ -5,7 +5,7 @@ use crate::commands::create::{Finish, Made, make};
 use crate::commands::start::{report_readiness, run_poststart};
 use crate::error::{Context, Error, Result};
 use crate::log::Log;
-use crate::process::{launch, wait};
+use crate::process::wait;
 
 /// Runs a container in the foreground, or with `--detach` returns when its program runs.
 ///
@@ -43,7 +43,7 @@ pub fn run(global: &Global, args: &RunArgs, log: &Log) -> Result<i32> {
 
 /// Nobody will look after the container when this fails: it ends with us.
 fn give_up(made: Made, log: &Log, error: Error) -> Error {
-    launch::kill_and_reap(&made.child);
+    made.child.kill_and_reap();
     match take_down(made, log) {
         Ok(()) => error,
         Err(left) => error.hint(left.to_string()),

@@ -73,12 +73,16 @@ fn samples(store: &Store, args: &StatsArgs, first: bool) -> Result<Vec<Sample>> 
             Err(_) if !first => continue,
             Err(error) => return Err(error),
         };
-        match sample(&container)? {
-            Some(sample) => found.push(sample),
-            None if first => {
-                return Err(Error::new(Kind::State, format!("container with id {id} is not running")));
-            }
-            None => {}
+        match sample(&container) {
+            // It has ended, and was deleted, while it was looked at.
+            Err(_) if !first => {}
+            other => match other? {
+                Some(sample) => found.push(sample),
+                None if first => {
+                    return Err(Error::new(Kind::State, format!("container with id {id} is not running")));
+                }
+                None => {}
+            },
         }
     }
     Ok(found)

@@ -163,8 +163,10 @@ fn to_text(entries: &[Entry], file: &str) -> String {
         let Entry { path, line, column, severity, message } = entry;
         let kind = if *severity == "error" { String::new() } else { format!("{severity}: ") };
         let path = if path.is_empty() { String::new() } else { format!("{path}: ") };
-        let message: String = message.chars().filter(|c| !c.is_control()).collect();
-        text.push_str(&format!("{file}:{line}:{column}: {kind}{path}{message}\n"));
+        let mut said = format!("{kind}{path}{message}");
+        // Names and values of the config: no terminal shall obey them.
+        said.retain(|character| !character.is_control());
+        text.push_str(&format!("{file}:{line}:{column}: {said}\n"));
     }
     let count = |severity: &str| entries.iter().filter(|entry| entry.severity == severity).count();
     let number = |count: usize, word: &str| match count {

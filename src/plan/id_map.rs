@@ -6,7 +6,7 @@ use super::namespaces::map_lines;
 use crate::rootfs::idmap_option;
 use crate::rootfs::options::MountOptions;
 use crate::rootfs::tree::{IdMap, MapNamespace};
-use crate::spec::validate::id_mappings as container;
+use crate::spec::validate::{id_mappings as container, join_path, namespaces};
 
 /// The mapping of a mount: its own, else with `idmap` or `ridmap` that of the container's user namespace. Mappings
 /// without an option are as with `idmap` (M35).
@@ -30,10 +30,9 @@ pub fn of(mount: &Mount, options: &MountOptions, spec: &Spec) -> Option<IdMap> {
 
 /// A new user namespace is not there yet when the mount is made: one with the same maps is as good.
 fn of_container(spec: &Spec) -> MapNamespace {
-    let joined = crate::spec::validate::namespaces(spec).iter().any(|namespace| {
-        let path = namespace.path().as_ref();
-        namespace.typ() == LinuxNamespaceType::User && path.is_some_and(|path| !path.as_os_str().is_empty())
-    });
+    let joined = namespaces(spec)
+        .iter()
+        .any(|namespace| namespace.typ() == LinuxNamespaceType::User && join_path(namespace).is_some());
     if joined {
         return MapNamespace::Joined;
     }

@@ -11,7 +11,7 @@ use crate::rootfs::configured::LONGEST_VALUE;
 use crate::rootfs::options::MountOptions;
 use crate::rootfs::paths::normalize;
 use crate::rootfs::tree::{MountAction, Parameter};
-use crate::spec::validate::{forbidden_target, has_namespace, namespaces};
+use crate::spec::validate::{forbidden_target, has_namespace, join_path, namespaces};
 use crate::sys::mount::Attributes;
 
 /// The most data that mount(2) takes, with its NUL: one page of the smallest size there is.
@@ -107,12 +107,9 @@ impl<'a> Around<'a> {
             "sysfs" => (LinuxNamespaceType::Network, c"/sys"),
             _ => return None,
         };
-        let path_of = |path: &Option<std::path::PathBuf>| {
-            path.as_ref().is_some_and(|path| !path.as_os_str().is_empty())
-        };
         let made = namespaces(self.spec)
             .iter()
-            .any(|namespace| namespace.typ() == kind && !path_of(namespace.path()));
+            .any(|namespace| namespace.typ() == kind && join_path(namespace).is_none());
         (!made).then(|| tree.to_owned())
     }
 

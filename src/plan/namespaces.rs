@@ -8,6 +8,7 @@ use super::rootless::Caller;
 use crate::error::Result;
 use crate::namespaces::net_devices::NetDevice;
 use crate::namespaces::{IdMaps, Join, NamespacePlan, flag};
+use crate::spec::validate::join_path;
 use crate::sys::clone::CLONE_NEWTIME;
 
 /// Decides what happens to every namespace of the spec.
@@ -23,7 +24,7 @@ pub fn plan(spec: &Spec, caller: &Caller) -> Result<NamespacePlan> {
     let Some(linux) = spec.linux() else { return Ok(plan) };
     for (index, namespace) in linux.namespaces().iter().flatten().enumerate() {
         let kind = namespace.typ();
-        match namespace.path().as_ref().filter(|path| !path.as_os_str().is_empty()) {
+        match join_path(namespace) {
             Some(path) => {
                 let path = super::cstring(path.as_os_str().as_encoded_bytes())?;
                 if kind == LinuxNamespaceType::User && has_maps(linux) {

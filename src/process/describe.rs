@@ -55,18 +55,7 @@ pub fn place(plan: &Plan, position: Position) -> String {
     match position.step {
         Step::Start => "start of init".into(),
         Step::UserNamespace => "linux.uidMappings: become root of the user namespace".into(),
-        Step::Join => {
-            let joins = plan
-                .namespaces
-                .join
-                .iter()
-                .chain(&plan.namespaces.join_user)
-                .chain(&plan.namespaces.join_pid);
-            let what = joins.clone().find(|join| join.index == index);
-            let what =
-                what.map(|join| format!("{} namespace {}", name(join.kind), join.path.to_string_lossy()));
-            format!("linux.namespaces[{index}]: join {}", what.unwrap_or_default())
-        }
+        Step::Join => joined(&plan.namespaces, index),
         Step::TimeNamespace => "linux.timeOffsets".into(),
         Step::Names => "hostname".into(),
         Step::Root => format!("root.path: prepare {}", plan.rootfs.path.to_string_lossy()),
@@ -111,6 +100,14 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Seccomp => "linux.seccomp: load the filter".into(),
         Step::Exec => "exec".into(),
     }
+}
+
+fn joined(plan: &NamespacePlan, index: usize) -> String {
+    let mut joins = plan.join.iter().chain(&plan.join_user).chain(&plan.join_pid);
+    let what = joins
+        .find(|join| join.index == index)
+        .map(|join| format!("{} namespace {}", name(join.kind), join.path.to_string_lossy()));
+    format!("linux.namespaces[{index}]: join {}", what.unwrap_or_default())
 }
 
 fn device(plan: &Plan, index: usize) -> String {
@@ -167,7 +164,8 @@ fn doing(plan: &Plan, position: Position, action: Action) -> String {
     }
 }
 
-fn mount_text(op: &MountOp) -> String {
+/// What mounting `op` is called.
+pub fn mount_text(op: &MountOp) -> String {
     match &op.action {
         MountAction::Fresh { fstype, source, data, .. } => {
             let data = data.as_ref().map(|data| format!(" with data {:?}", data.to_string_lossy()));

@@ -11,7 +11,6 @@ use super::channel::{self, Message};
 use super::describe;
 use super::init::Init;
 use super::join::Joins;
-use super::launch::reap;
 use super::step::Step;
 use crate::cgroups::Cgroup;
 use crate::error::{Context, Error, Kind, Result};
@@ -50,7 +49,7 @@ pub fn clone_init(plan: &Plan, cgroup: &Cgroup, init: &Init<'_>, parent_end: &Ow
         }
     })
     .map_err(|errno| describe::clone_failed(errno, plan))?;
-    let killed = reap(&between);
+    let killed = between.reap();
     if let Some(known) = i32::try_from(made.get()).ok().and_then(Pid::from_raw) {
         let pidfd =
             rustix::process::pidfd_open(known, PidfdFlags::empty()).context("open a pidfd of init")?;

@@ -4,8 +4,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::plan::process::ProcessPlan;
-
-const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
+use crate::rootfs::label;
 
 /// Accepts the label and the profile, or says that the host has no use for them. `unconfined` without AppArmor is
 /// what the process is anyway, so that nothing is left to do (P16, P17).
@@ -13,7 +12,7 @@ const SELINUX_MAGIC: u64 = 0xf97c_ff8c;
 /// # Errors
 /// One that the host can't honour.
 pub fn settle(process: &mut ProcessPlan) -> Result<()> {
-    settle_on(process, apparmor_is_on, selinux_is_on)
+    settle_on(process, apparmor_is_on, label::enabled)
 }
 
 fn settle_on(
@@ -41,12 +40,6 @@ fn settle_on(
 fn apparmor_is_on() -> bool {
     std::fs::read(Path::new("/sys/module/apparmor/parameters/enabled"))
         .is_ok_and(|content| content.starts_with(b"Y"))
-}
-
-/// selinuxfs is mounted where libselinux expects it.
-fn selinux_is_on() -> bool {
-    let found = rustix::fs::statfs("/sys/fs/selinux");
-    found.is_ok_and(|found| u64::try_from(found.f_type).is_ok_and(|kind| kind == SELINUX_MAGIC))
 }
 
 #[cfg(test)]

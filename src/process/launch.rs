@@ -5,7 +5,6 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
-use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 use super::channel::{self, Message};
 use super::describe;
@@ -66,7 +65,7 @@ pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: 
     match told {
         Ok(()) => Ok(child),
         Err(error) => {
-            let status = kill_and_reap(&child);
+            let status = child.kill_and_reap();
             Err(explain_death(error, status, cgroup))
         }
     }
@@ -84,11 +83,25 @@ fn ignored_signals(proc: &Proc) -> Result<u64> {
     let doing = "read /proc/self/status";
     let mut buffer = [0u8; 4096];
     let file = proc.open_file(c"self/status", OFlags::RDONLY).context(doing)?;
-    let length = rustix::io::read(&file, &mut buffer).context(doing)?;
-    let text = String::from_utf8_lossy(&buffer[..length]);
-    let mask = text.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
-    mask.and_then(|mask| u64::from_str_radix(mask, 16).ok())
-        .ok_or_else(|| Error::new(Kind::System, format!("{doing}: no SigIgn")))
+    let mut text = Vec::new();
+    loop {
+        let length = rustix::io::read(&file, &mut buffer).context(doing)?;
+        text.extend_from_slice(&buffer[..length]);
+        // A caller with many groups has a long file: they stand before it.
+        if let Some(mask) = sig_ign(&text) {
+            return Ok(mask);
+        }
+        if length == 0 {
+            return Err(Error::new(Kind::System, format!("{doing}: no SigIgn")));
+        }
+    }
+}
+
+/// The mask, once its whole line is there.
+fn sig_ign(status: &[u8]) -> Option<u64> {
+    let lines = status.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
+    let mask = lines.filter_map(|line| line.strip_prefix(b"SigIgn:")).next()?;
+    u64::from_str_radix(std::str::from_utf8(mask).ok()?.trim(), 16).ok()
 }
 
 /// One clone3. A pid namespace that is joined is entered by the parent, for its children only, and left again.
@@ -218,22 +231,27 @@ fn run_hooks(plan: &Plan, container: &Container, pid: i32) -> Result<()> {
     hooks::run_all("createRuntime", &plan.hooks.create_runtime, &setting)
 }
 
-/// Kills init and waits for its end; gives the signal that ended it.
-pub fn kill_and_reap(child: &Child) -> Option<i32> {
-    let _ = crate::sys::process::pidfd_send_signal(child.pidfd.as_fd(), libc::SIGKILL);
-    reap(child)
-}
-
-/// Waits for a child's end; gives the signal that killed it.
-pub(super) fn reap(child: &Child) -> Option<i32> {
-    let wait = || waitid(WaitId::PidFd(child.pidfd.as_fd()), WaitIdOptions::EXITED);
-    rustix::io::retry_on_intr(wait).ok().flatten().and_then(|status| status.terminating_signal())
-}
-
 /// The kernel kills without a word: a memory limit is the likely cause (S12).
 fn explain_death(error: Error, signal: Option<i32>, cgroup: &Cgroup) -> Error {
     if signal == Some(libc::SIGKILL) && error.errno().is_none() && cgroup.oom_killed() {
         return error.context("container init was OOM-killed (memory limit too low?)");
     }
     error
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The groups stand before it, as many as there are.
+    #[test]
+    fn the_mask_is_found_once_its_line_is_whole() {
+        let status =
+            format!("Name:\tx\nGroups:\t{}\nSigIgn:\t0000000000001000\nSigCgt:\t0\n", "7 ".repeat(9000));
+        assert_eq!(sig_ign(status.as_bytes()), Some(0x1000));
+        let cut = status.find("1000\n").unwrap();
+        assert_eq!(sig_ign(&status.as_bytes()[..cut]), None);
+        let own = ignored_signals(&Proc::open().unwrap()).unwrap();
+        assert_eq!(own >> 63, 0);
+    }
 }

@@ -27,6 +27,8 @@ use crate::plan::activation::NOTIFY_SOCKET;
 pub const DIRECTORY: &str = "notify";
 /// The longest datagram that systemd takes itself (`NOTIFY_BUFFER_MAX`).
 const LONGEST: usize = 4096;
+/// How many messages are read before others get their turn.
+const AT_ONCE: usize = 64;
 /// How long the manager may take to say that it has read everything; runc's choice.
 const BARRIER: Timespec = Timespec { tv_sec: 30, tv_nsec: 0 };
 
@@ -135,7 +137,8 @@ impl Notify {
     /// Those of recv(2).
     pub fn is_ready(&self) -> Result<bool> {
         let mut buffer = [0u8; LONGEST];
-        loop {
+        // Who sends without end must not keep us from all else: the rest is read when the socket is polled again.
+        for _ in 0..AT_ONCE {
             // Descriptors that came along are closed by the kernel, since there is no room for them.
             match recv(&self.socket, &mut buffer[..], RecvFlags::DONTWAIT) {
                 Ok((length, _)) if says_ready(&buffer[..length]) => return Ok(true),
@@ -144,6 +147,7 @@ impl Notify {
                 Err(errno) => return Err(errno).context("read the notify socket"),
             }
         }
+        Ok(false)
     }
 
     /// Tells the manager, with the pid that it shall watch from now on. Gives what [`Said::wait`] waits for.
@@ -213,6 +217,34 @@ fn says_ready(message: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// [F14] Who sends without end leaves others their turn.
+    #[test]
+    fn a_flood_is_read_in_parts() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+        let pair = || {
+            let flags = SocketFlags::CLOEXEC;
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::DGRAM, flags, None).unwrap()
+        };
+        let ((container, socket), (manager, _peer)) = (pair(), pair());
+        let notify = Notify { socket, manager: Manager { socket: manager } };
+        let enough = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                while !enough.load(Ordering::Relaxed) {
+                    let _ = send(&container, b"STATUS=x", SendFlags::DONTWAIT);
+                }
+                let _ = send(&container, b"READY=1", SendFlags::empty());
+            });
+            for _ in 0..100 {
+                assert!(!notify.is_ready().unwrap());
+            }
+            enough.store(true, Ordering::Relaxed);
+            while !notify.is_ready().unwrap() {
+                std::thread::yield_now();
+            }
+        });
+    }
 
     /// [F14] A line of its own, wherever it stands.
     #[test]

@@ -8,7 +8,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::{channel, join, launch};
+use super::{channel, describe, join};
 use crate::error::{Context, Error, Result};
 use crate::fault::Fault;
 use crate::plan::Plan;
@@ -81,16 +81,10 @@ fn tree(index: usize, op: &MountOp, plan: &Plan) -> Result<Option<OwnedFd>> {
             }
             Ok(Some(tree))
         }
-        MountAction::Fresh { fstype, source, data, .. } if op.id_map.is_some() => {
+        MountAction::Fresh { .. } if op.id_map.is_some() => {
             let tree = fresh::make(op).map_err(|Fault { errno, .. }| {
-                let (fstype, source) = (fstype.to_string_lossy(), source.to_string_lossy());
-                let data = data.as_ref().map(|data| format!(" with data {:?}", data.to_string_lossy()));
-                let target = op.target.to_string_lossy();
-                let doing = format_args!(
-                    "mounts[{index}] (/{target}): error mounting {fstype} from {source:?}{}",
-                    data.unwrap_or_default()
-                );
-                let error = Error::system(doing, errno);
+                let (target, text) = (op.target.to_string_lossy(), describe::mount_text(op));
+                let error = Error::system(format_args!("mounts[{index}] (/{target}): {text}"), errno);
                 match errno {
                     Errno::INVAL => error.hint("does the file system know all of these options?"),
                     Errno::NODEV => error.hint("the kernel has no file system of this type"),
@@ -139,7 +133,7 @@ fn make_namespace(proc: &Proc, index: usize, uid: &str, gid: &str) -> Result<Own
         let flags = OFlags::RDONLY | OFlags::CLOEXEC;
         rustix::fs::openat(CWD, path, flags, Mode::empty()).with_context(doing)
     });
-    launch::kill_and_reap(&child);
+    child.kill_and_reap();
     made
 }
 

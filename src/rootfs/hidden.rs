@@ -11,7 +11,7 @@ use super::handle::FdPath;
 use super::mounts::attach;
 use super::paths::open_inside;
 use crate::fault::{Action, During, Fault};
-use crate::sys::mount::{Attributes, mount, set_attributes};
+use crate::sys::mount::mount;
 
 /// What masks are made of: the host's null device, verified, and one empty directory for all.
 #[derive(Debug)]
@@ -89,8 +89,8 @@ fn open_existing(root: BorrowedFd<'_>, path: &CStr) -> Result<Option<OwnedFd>, F
     }
 }
 
-/// Makes `path` and all below it read-only by a bind of itself that keeps its other flags. What is not there
-/// is skipped.
+/// Makes `path` read-only by a bind of itself that keeps its other flags. Mounts below come along as they are, as
+/// with runc. What is not there is skipped.
 ///
 /// # Errors
 /// Those of openat2(2) but ENOENT, open_tree(2), mount_setattr(2), move_mount(2).
@@ -101,7 +101,6 @@ pub fn make_readonly(root: BorrowedFd<'_>, path: &CStr) -> Result<(), Fault> {
         | OpenTreeFlags::AT_RECURSIVE
         | OpenTreeFlags::AT_EMPTY_PATH;
     let tree = open_tree(&target, c"", flags).during(Action::Source)?;
-    let readonly = Attributes { set: 1, ..Attributes::default() };
-    set_attributes(tree.as_fd(), c"", false, readonly, None).during(Action::Flags)?;
+    super::mounts::make_readonly(tree.as_fd())?;
     attach(tree.as_fd(), target.as_fd())
 }

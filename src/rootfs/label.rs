@@ -11,7 +11,7 @@ use super::handle::FdPath;
 /// linux/magic.h
 const SELINUX_MAGIC: i64 = 0xf97c_ff8c;
 
-/// Whether the host has SELinux: without it no file system knows `context=`.
+/// Whether the host has SELinux, by selinuxfs where libselinux expects it: without it no file system knows `context=`.
 pub fn enabled() -> bool {
     rustix::fs::statfs(c"/sys/fs/selinux").is_ok_and(|found| found.f_type == SELINUX_MAGIC)
 }

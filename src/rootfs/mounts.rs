@@ -362,7 +362,7 @@ fn cgroup_hierarchy(base: &OwnedFd, hierarchy: &CgroupMount, flags: u64) -> Resu
     attach(tree.as_fd(), target.as_fd())
 }
 
-/// Makes a mount read-only that had to be writable while its contents were made.
+/// Makes a mount read-only, keeping its other flags.
 ///
 /// # Errors
 /// Those of mount_setattr(2).

@@ -1,7 +1,7 @@
 //! The root itself: made a mount of its own before, entered after.
 
 use std::ffi::{CStr, CString};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
@@ -10,7 +10,7 @@ use rustix::mount::{MoveMountFlags, UnmountFlags, move_mount, unmount};
 use super::mounts::clone_tree;
 use super::tree::RootfsPlan;
 use crate::fault::{Action, During, Fault};
-use crate::sys::mount::{Attributes, mount, set_attributes};
+use crate::sys::mount::mount;
 
 /// Cuts the mount tree off from the host's and makes the rootfs a mount of its own; gives its handle.
 ///
@@ -100,13 +100,4 @@ fn move_root() -> Result<(), Fault> {
     }
     mount(Some(c"."), c"/", None, libc::MS_MOVE, None).during(Action::Attach)?;
     rustix::process::chroot(c".").during(Action::Step)
-}
-
-/// Makes the root mount read-only, keeping its other flags.
-///
-/// # Errors
-/// Those of mount_setattr(2).
-pub fn make_readonly(root: BorrowedFd<'_>) -> Result<(), Fault> {
-    let readonly = Attributes { set: 1, ..Attributes::default() };
-    set_attributes(root.as_fd(), c"", false, readonly, None).during(Action::Flags)
 }

@@ -1,8 +1,9 @@
 //! clone3(2): one child, in new namespaces, in its cgroup, with a pidfd.
 
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
+use rustix::process::{WaitId, WaitIdOptions, waitid};
 
 /// `CLONE_NEWTIME`; clone3(2) and unshare(2) only, its bit means a signal in clone(2). Linux 5.6.
 pub const CLONE_NEWTIME: u64 = 0x80;
@@ -17,6 +18,20 @@ pub struct Child {
     pub pid: i32,
     /// Becomes readable when the child ends.
     pub pidfd: OwnedFd,
+}
+
+impl Child {
+    /// Kills it and waits for its end; gives the signal that ended it.
+    pub fn kill_and_reap(&self) -> Option<i32> {
+        let _ = super::process::pidfd_send_signal(self.pidfd.as_fd(), libc::SIGKILL);
+        self.reap()
+    }
+
+    /// Waits for its end; gives the signal that killed it.
+    pub fn reap(&self) -> Option<i32> {
+        let wait = || waitid(WaitId::PidFd(self.pidfd.as_fd()), WaitIdOptions::EXITED);
+        rustix::io::retry_on_intr(wait).ok().flatten().and_then(|status| status.terminating_signal())
+    }
 }
 
 /// Clones the process and runs `body` in the child, which ends with the exit code that it returns.

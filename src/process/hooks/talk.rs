@@ -47,7 +47,8 @@ impl<'s> Talk<'s> {
         // Not reaped yet, so the pid is the hook's.
         let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty()).context("pidfd_open the hook")?;
         self.set_nonblocking().context("prepare the hook's pipes")?;
-        let end = timeout.map(|timeout| Instant::now() + timeout);
+        // A time beyond what the clock can tell is none.
+        let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         loop {
             self.feed()?;
             let wait = end.map(|end| end.saturating_duration_since(Instant::now()));

@@ -92,7 +92,7 @@ impl Init<'_> {
         }
         if plan.readonly {
             self.progress.enter(Step::ReadonlyRoot);
-            root::make_readonly(root)?;
+            mounts::make_readonly(root)?;
         }
         Ok(())
     }

@@ -30,8 +30,7 @@ fn namespaces(linux: &Linux, faults: &mut Faults) {
             );
             faults.add(format!("linux.namespaces[{index}]"), text);
         }
-        if let Some(file) = namespace.path()
-            && !file.as_os_str().is_empty()
+        if let Some(file) = super::join_path(namespace)
             && !file.is_absolute()
         {
             let kind = crate::namespaces::name(namespace.typ());
@@ -50,10 +49,11 @@ fn user_namespace(spec: &Spec, linux: &Linux, faults: &mut Faults) {
             "linux.uidMappings",
             "user namespace mappings specified, but user namespace isn't enabled in the config",
         ),
-        Some(entry) if entry.path().is_none() && (uids.is_empty() || gids.is_empty()) => faults.add(
-            "linux.uidMappings",
-            "user namespaces enabled, but no namespace path to join nor mappings to apply specified",
-        ),
+        Some(entry) if super::join_path(entry).is_none() && (uids.is_empty() || gids.is_empty()) => faults
+            .add(
+                "linux.uidMappings",
+                "user namespaces enabled, but no namespace path to join nor mappings to apply specified",
+            ),
         _ => {}
     }
     for (name, list) in [("uidMappings", uids), ("gidMappings", gids)] {
@@ -72,7 +72,7 @@ fn time_offsets(spec: &Spec, linux: &Linux, faults: &mut Faults) {
     let Some(offsets) = linux.time_offsets().as_ref().filter(|offsets| !offsets.is_empty()) else { return };
     match super::namespaces(spec).iter().find(|ns| ns.typ() == LinuxNamespaceType::Time) {
         None => faults.add("linux.timeOffsets", "time namespace offsets specified, but time namespace isn't enabled in the config"),
-        Some(entry) if entry.path().is_some() => faults.add(
+        Some(entry) if super::join_path(entry).is_some() => faults.add(
             "linux.timeOffsets",
             "time namespace enabled, but both namespace path and time offsets specified - you may only provide one",
         ),
@@ -202,8 +202,11 @@ fn devices(linux: &Linux, faults: &mut Faults) {
         if device.typ() == A {
             faults.add(format!("{path}.type"), "\"a\" is for cgroup rules; a device is c, u, b or p");
         }
-        if device.typ() != P && (device.major() < 0 || device.minor() < 0) {
-            faults.add(path, "major and minor must not be negative");
+        for (name, number, most) in [("major", device.major(), 4095), ("minor", device.minor(), 1_048_575)] {
+            if device.typ() != P && !(0..=most).contains(&number) {
+                // mknod(2) would make the node of another device: it looks at the lower bits only.
+                faults.add(format!("{path}.{name}"), format!("{number} is not 0 to {most}"));
+            }
         }
     }
 }
@@ -243,6 +246,8 @@ mod tests {
         one_fault(linux(json!({ "namespaces": namespaces })), "no namespace path to join nor mappings");
         let map = json!([{"containerID": 0, "hostID": 0, "size": 1}]);
         one_fault(linux(json!({"uidMappings": map, "gidMappings": map})), "isn't enabled in the config");
+        let no_path = json!([{"type": "mount"}, {"type": "user", "path": ""}]);
+        one_fault(linux(json!({ "namespaces": no_path })), "no namespace path to join nor mappings");
         let empty = json!([{"containerID": 0, "hostID": 0, "size": 0}]);
         one_fault(
             linux(json!({"namespaces": namespaces, "uidMappings": empty, "gidMappings": map})),
@@ -260,7 +265,7 @@ mod tests {
             linux(json!({"namespaces": joined, "timeOffsets": offsets})),
             "both namespace path and time offsets",
         );
-        let new = json!([{"type": "mount"}, {"type": "time"}]);
+        let new = json!([{"type": "mount"}, {"type": "time", "path": ""}]);
         one_fault(linux(json!({"namespaces": new, "timeOffsets": {"x": {"secs": 1}}})), "timeOffsets.x");
         assert!(faults_with(linux(json!({"namespaces": new, "timeOffsets": offsets}))).is_empty());
     }
@@ -305,5 +310,12 @@ mod tests {
             "absolute",
         );
         one_fault(linux(json!({"devices": [{"path": "/x", "type": "a", "major": 1, "minor": 3}]})), "type");
+        let numbers = |major: i64, minor: i64| {
+            linux(json!({"devices": [{"path": "/x", "type": "c", "major": major, "minor": minor}]}))
+        };
+        one_fault(numbers(4097, 1), "linux.devices[0].major: 4097 is not 0 to 4095");
+        one_fault(numbers(-1, 1), "linux.devices[0].major");
+        one_fault(numbers(1, 1 << 20), "linux.devices[0].minor: 1048576 is not 0 to 1048575");
+        assert!(faults_with(numbers(4095, 1_048_575)).is_empty());
     }
 }

@@ -9,6 +9,8 @@ mod resctrl;
 mod resources;
 mod scheduling;
 
+use std::path::Path;
+
 use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
 
 use crate::error::{Error, Kind, Result};
@@ -111,6 +113,11 @@ fn annotations(spec: &Spec, faults: &mut Faults) {
 /// The namespace entries, or none.
 pub(crate) fn namespaces(spec: &Spec) -> &[LinuxNamespace] {
     spec.linux().as_ref().and_then(|linux| linux.namespaces().as_deref()).unwrap_or_default()
+}
+
+/// The path of a namespace that is joined; an empty one is none.
+pub(crate) fn join_path(namespace: &LinuxNamespace) -> Option<&Path> {
+    namespace.path().as_deref().filter(|path| !path.as_os_str().is_empty())
 }
 
 /// Whether the container gets, or joins, a namespace of this type.
