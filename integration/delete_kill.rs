@@ -266,3 +266,34 @@ fn delete_waits() {
         assert!(cgroup::dirs(&t.cgroup).is_empty());
     }
 }
+
+/// [V16] SIGTERM ends a container that waits for `start`, although it is the init of a pid namespace.
+#[test]
+fn terminate_created() {
+    let mut t = Test::new();
+    t.sh("sleep 30");
+    for hooks in [false, true] {
+        if hooks {
+            t.config.set("hooks.startContainer", json!([{"path": "/bin/true"}]));
+        }
+        t.create().ok();
+        t.verb(&["kill"]).ok();
+        t.wait_status("stopped");
+        t.verb(&["delete"]).ok();
+        t.assert_clean_but_pid_file();
+    }
+}
+
+/// [V16] Nothing of that stays: the program's SIGTERM is as the kernel gives it.
+#[test]
+fn terminate_started() {
+    let mut t = Test::new();
+    t.sh("grep SigCgt /proc/1/status > /tmp/caught; exec sleep 30");
+    t.create().ok();
+    t.verb(&["start"]).ok();
+    let caught = t.rootfs.join("tmp/caught");
+    host::wait_until("caught", || std::fs::read_to_string(&caught).is_ok_and(|text| text.ends_with('\n')));
+    let text = std::fs::read_to_string(&caught).unwrap();
+    let mask = u64::from_str_radix(text.trim_start_matches("SigCgt:").trim(), 16).unwrap();
+    assert_eq!(mask >> 14 & 1, 0, "{text}");
+}

@@ -534,3 +534,43 @@ fn dev_bound_elsewhere() {
         "/dev/null\n/host-dev/null\n/proc/self/fd"
     );
 }
+
+/// [M1] [M25] a source in the container's own tree shows what was mounted there before, with a user namespace, too.
+#[test]
+fn source_is_an_earlier_mount() {
+    for user_namespace in [false, true] {
+        let mut t = Test::new();
+        if user_namespace {
+            std::fs::set_permissions(&t.dir, std::fs::Permissions::from_mode(0o755)).unwrap();
+            t.config.user_namespace();
+        }
+        std::fs::create_dir_all(t.rootfs.join("a")).unwrap();
+        std::fs::create_dir_all(t.dir.join("host/sub")).unwrap();
+        std::fs::write(t.dir.join("host/sub/file"), "from the host\n").unwrap();
+        std::fs::create_dir_all(t.rootfs.join("b")).unwrap();
+        let (host, a) = (t.path("host"), t.rootfs.join("a"));
+        let a = a.to_str().unwrap();
+        t.config.mount("/a", "bind", &host, &["bind"]);
+        t.config.mount("/b", "bind", &format!("{a}/sub"), &["bind"]);
+        assert_eq!(t.out("cat /b/file"), "from the host");
+    }
+}
+
+/// [M33] an id-mapped mount can't show what only the container has: refused, by `validate` too.
+#[test]
+fn id_mapped_source_is_an_earlier_mount() {
+    only_davit!(); // runc mounts it
+    let mut t = Test::new();
+    let source = t.rootfs.join("tmp/x");
+    t.config.mount("/tmp", "tmpfs", "tmpfs", &[]);
+    let map = json!([{"containerID": 0, "hostID": 1000, "size": 1}]);
+    t.config.push(
+        "mounts",
+        json!({"destination": "/b", "type": "bind", "source": source, "options": ["bind"],
+               "uidMappings": map, "gidMappings": map}),
+    );
+    t.sh("true");
+    let output = t.run();
+    output.fails(1, "so it can't be id-mapped");
+    t.assert_clean();
+}

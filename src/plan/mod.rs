@@ -9,6 +9,7 @@ mod id_map;
 mod label;
 mod mounts;
 pub mod namespaces;
+mod order;
 pub mod process;
 pub mod resctrl;
 mod resources;

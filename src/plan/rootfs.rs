@@ -13,7 +13,7 @@ use crate::rootfs::label;
 use crate::rootfs::options::{self, MountOptions};
 use crate::rootfs::paths::normalize;
 use crate::rootfs::propagation_flags;
-use crate::rootfs::tree::{CgroupMount, DeviceNode, HiddenPath, MountAction, MountOp, RootfsPlan};
+use crate::rootfs::tree::{CgroupMount, DeviceNode, HiddenPath, MountAction, MountOp, Opens, RootfsPlan};
 
 /// What the file tree depends on besides the spec.
 #[derive(Debug)]
@@ -46,19 +46,22 @@ pub fn plan(spec: &Spec, place: &Place<'_>, warnings: &mut Vec<String>) -> Resul
     let mounts = spec.mounts().as_deref().unwrap_or_default();
     let mut around = Around::new(spec, place, warnings);
     let own_dev = !mounts.iter().any(is_dev_bind);
+    let path = place.bundle.join(root.path());
+    let mut ops = mounts
+        .iter()
+        .chain(&place.extra)
+        .enumerate()
+        .map(|(index, mount)| mount_op(index, mount, &mut around))
+        .collect::<Result<Vec<_>>>()?;
+    super::order::sources_in_turn(&path, &mut ops)?;
     Ok(RootfsPlan {
-        path: cstring(place.bundle.join(root.path()).as_os_str().as_encoded_bytes())?,
+        path: cstring(path.as_os_str().as_encoded_bytes())?,
         private: crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Mount),
         propagation: building_propagation(given.and_then(propagation_flags)),
         root_propagation: given.and_then(propagation_flags),
         readonly: root.readonly() == Some(true),
         no_pivot: place.no_pivot,
-        mounts: mounts
-            .iter()
-            .chain(&place.extra)
-            .enumerate()
-            .map(|(index, mount)| mount_op(index, mount, &mut around))
-            .collect::<Result<_>>()?,
+        mounts: ops,
         devices: if own_dev { devices(linux)? } else { Vec::new() },
         dev_links: own_dev,
         masked: hidden(linux.and_then(|linux| linux.masked_paths().as_deref()))?,
@@ -137,7 +140,7 @@ fn bind(
         recursive: options.flags & libc::MS_REC != 0,
         attributes: options.attributes(),
         covers_proc: target == "proc",
-        early: id_mapped || source.starts_with("/proc"),
+        opens: if id_mapped || source.starts_with("/proc") { Opens::Parent } else { Opens::Init },
     })
 }
 

@@ -17,7 +17,7 @@ use crate::fault::{Action, During, Fault};
 use crate::identity::apply;
 use crate::plan::process::ProcessPlan;
 use crate::sys::exec::Image;
-use crate::sys::{fd, seccomp, waiting};
+use crate::sys::{fd, seccomp, signal, waiting};
 
 /// A program that was found and may be executed.
 #[derive(Debug)]
@@ -129,6 +129,7 @@ impl LastSteps {
     /// Gives all memory back that is not needed any more and waits for a connection. Never returns.
     fn wait_for_start(&self, image: &Image, progress: &Progress) -> ! {
         let Some(listener) = fd::borrow_inherited(self.keep) else { crate::sys::clone::exit_now(1) };
+        signal::end_on_terminate();
         let Ok(connection) = waiting::accept_without_memory(listener) else { crate::sys::clone::exit_now(1) };
         if keep_only(&connection, self.keep).is_err() {
             crate::sys::clone::exit_now(1);
@@ -139,6 +140,7 @@ impl LastSteps {
     /// The same with all memory kept, for hooks that run before the program. Never returns.
     fn wait_with_hooks(&self, image: &Image, progress: &Progress, hooks: &StartHooks<'_>) -> ! {
         let Some(listener) = fd::borrow_inherited(self.keep) else { crate::sys::clone::exit_now(1) };
+        signal::end_on_terminate();
         let connection = loop {
             match rustix::net::accept_with(listener, SocketFlags::CLOEXEC) {
                 Ok(connection) => break connection,

@@ -12,7 +12,7 @@ use super::{channel, describe, join};
 use crate::error::{Context, Error, Result};
 use crate::fault::Fault;
 use crate::plan::Plan;
-use crate::rootfs::tree::{IdMap, MapNamespace, MountAction, MountOp};
+use crate::rootfs::tree::{IdMap, MapNamespace, MountAction, MountOp, Opens};
 use crate::rootfs::{fresh, idmap, mounts};
 use crate::sys::clone;
 use crate::sys::fd;
@@ -61,7 +61,7 @@ pub fn open(plan: &Plan, proc: &Proc) -> Result<Vec<(usize, OwnedFd)>> {
 
 fn tree(index: usize, op: &MountOp, plan: &Plan) -> Result<Option<OwnedFd>> {
     match &op.action {
-        MountAction::Bind { source, recursive, early: true, .. } => {
+        MountAction::Bind { source, recursive, opens: Opens::Parent, .. } => {
             let tree = match mounts::clone_tree(source, *recursive) {
                 Ok(tree) => tree,
                 // An ordinary user has the right in its new user namespace only: init opens it there.

@@ -75,6 +75,18 @@ pub enum MapNamespace {
     },
 }
 
+/// Who opens the source of a bind mount, and when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opens {
+    /// The parent: it is behind a link of procfs that leads into the runtime's own mount namespace
+    /// (`/proc/PID/fd/N`), or is to be id-mapped.
+    Parent,
+    /// Init, with the runtime's rights as long as it has them.
+    Init,
+    /// Init when it is mounted, since it shows what was mounted before.
+    InTurn,
+}
+
 /// How a mount is made.
 #[derive(Debug)]
 pub enum MountAction {
@@ -108,9 +120,8 @@ pub enum MountAction {
         attributes: Attributes,
         /// The source must be a procfs, since it covers /proc.
         covers_proc: bool,
-        /// The source is behind a link of procfs that leads into the runtime's own mount namespace
-        /// (`/proc/PID/fd/N`), or is to be id-mapped: the parent opens it.
-        early: bool,
+        /// Who opens the source, and when.
+        opens: Opens,
     },
     /// Every cgroup v1 hierarchy below a tmpfs.
     CgroupV1 {

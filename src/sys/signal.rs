@@ -41,6 +41,17 @@ pub fn ignore_broken_pipes(ignore: bool) {
     unsafe { libc::signal(libc::SIGPIPE, if ignore { libc::SIG_IGN } else { libc::SIG_DFL }) };
 }
 
+/// SIGTERM ends this process also where it is the init of a pid namespace, for which the kernel drops what would be
+/// its end by default (pid_namespaces(7)). execve undoes it.
+pub fn end_on_terminate() {
+    extern "C" fn end(signal: libc::c_int) {
+        super::clone::exit_now(128 + signal);
+    }
+    let handler: extern "C" fn(libc::c_int) = end;
+    // SAFETY: the handler makes one system call, _exit(2), and touches no memory.
+    unsafe { libc::signal(libc::SIGTERM, handler as libc::sighandler_t) };
+}
+
 /// Blocks every signal and opens a signalfd(2) that reads them.
 ///
 /// # Errors

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::super::step::Step;
 use super::{Init, Once};
 use crate::fault::Fault;
-use crate::rootfs::tree::{MountAction, MountOp};
+use crate::rootfs::tree::{MountAction, MountOp, Opens};
 use crate::rootfs::{devices::DevDirectory, hidden, mounts, paths, root};
 
 /// Descriptors to be left for init's own work when RLIMIT_NOFILE is too low for all bind mounts.
@@ -19,8 +19,8 @@ impl Init<'_> {
     pub(super) fn open_sources(&self) -> Result<Vec<(usize, OwnedFd)>, Fault> {
         let mut sources = Vec::with_capacity(self.plan.rootfs.mounts.len());
         for (index, op) in self.plan.rootfs.mounts.iter().enumerate() {
-            let MountAction::Bind { source, recursive, .. } = &op.action else { continue };
-            if self.sources.iter().any(|(at, _)| *at == index) {
+            let MountAction::Bind { source, recursive, opens, .. } = &op.action else { continue };
+            if *opens == Opens::InTurn || self.sources.iter().any(|(at, _)| *at == index) {
                 continue;
             }
             self.progress.at(Step::Mount, index);
