@@ -69,7 +69,8 @@ fn processes_are_in_the_cgroup_at_once() {
     host::wait_until("three processes", || ps(&t).len() == 3);
     let mut listed = ps(&t);
     let mut there = cgroup::pids(&t.cgroup);
-    (listed.sort_unstable(), there.sort_unstable());
+    listed.sort_unstable();
+    there.sort_unstable();
     assert_eq!(listed, there);
 }
 
@@ -241,7 +242,7 @@ fn removal_with_nested_cgroups() {
             let _ = std::fs::write(dir.join(name).join("cgroup.procs"), pid.to_string());
         }
     }
-    t.verb(&["kill", "KILL"]).ok();
+    t.rt(&["kill", &t.id, "KILL"]).ok();
     t.wait_status("stopped");
     t.verb(&["delete"]).ok();
     t.assert_clean_but_pid_file();

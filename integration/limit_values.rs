@@ -110,6 +110,7 @@ fn block_io_weights() {
         let text = std::fs::read_to_string(dir.join(file)).unwrap();
         assert_eq!(text.split_whitespace().last(), Some(value), "{file}");
         t.verb(&["delete", "--force"]).ok();
+        t.assert_clean_but_pid_file();
     } else {
         t.create().fails(1, "linux.resources.blockIO.weight");
         t.assert_clean();
@@ -239,7 +240,12 @@ fn refused_without_a_trace() {
             " 999 to |write 50000 999 to |write 999 to ",
         ),
         ("cpu", json!({ "period": 90_000_000 }), "cpu.period", "90000000 to "),
-        ("cpu", json!({ "quota": 50_000, "burst": 60_000 }), "cpu.burst", "write 60000 to "),
+        (
+            "cpu",
+            json!({ "quota": 50_000, "burst": 60_000 }),
+            "cpu.burst",
+            "60000 is more than the quota, 50000",
+        ),
         ("cpu", json!({ "shares": 1 }), "cpu.shares", "the minimum allowed cpu-shares is 2"),
         ("cpu", json!({ "shares": 262_145 }), "cpu.shares", "the maximum allowed cpu-shares is 262144"),
         ("pids", json!({ "limit": 5_000_000 }), "pids.limit", "write 5000000 to "),
