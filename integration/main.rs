@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod attacks_more;
+mod cgroup_tree;
 mod cgroups;
 mod cli;
 mod concurrency;
@@ -25,6 +26,8 @@ mod idmap;
 mod killpoints;
 mod labels;
 mod lifecycle;
+mod limit_values;
+mod limits;
 mod mounts;
 mod mounts_more;
 mod namespaces;

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 
 use super::steps::{CgroupPlan, PlannedDir, Write};
-use super::{Cgroup, Directory, cpuset, file, layout, open_directory, processes};
+use super::{Cgroup, Directory, cpuset, file, layout, open_directory, processes, threaded};
 use crate::error::{Error, Kind, Result};
 
 /// Whether mkdir made the directory; false if it was there.
@@ -74,7 +74,8 @@ impl Making<'_> {
             self.fill_cpuset()?;
         }
         self.limits()?;
-        self.devices()
+        self.devices()?;
+        self.cgroup.give(self.plan.owner)
     }
 
     /// Makes one directory, or goes without where that is allowed.
@@ -216,7 +217,9 @@ impl Making<'_> {
             path.ancestors().skip(1).take_while(|a| a.as_os_str().len() >= mount.as_os_str().len()).collect();
         above.reverse();
         above.into_iter().for_each(|directory| enable(directory, &missing));
-        Ok(())
+        // A threaded cgroup always lacks some, so that nobody else pays for this look.
+        let made = self.cgroup.parents.iter().chain([&path]).map(PathBuf::as_path);
+        threaded::settle(made, &path, &self.plan.writes)
     }
 
     fn fill_cpuset(&self) -> Result<()> {

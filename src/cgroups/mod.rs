@@ -13,6 +13,7 @@ mod freeze;
 mod kill;
 mod layout;
 mod oom;
+mod ownership;
 mod processes;
 mod record;
 mod remove;
@@ -20,6 +21,7 @@ mod stats;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod threaded;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -87,12 +87,25 @@ pub(super) fn list(directory: &Path) -> Result<Vec<i32>> {
         let path = file::join(&cgroup, "cgroup.procs");
         match file::read_raw(&path) {
             Ok(content) => pids.extend(parse(&content)),
-            // Gone meanwhile; or threaded, then the processes are listed in the domain above it.
-            Err(Errno::NOENT | Errno::NODEV | Errno::OPNOTSUPP) => {}
+            // Threaded: the processes are listed in the domain above it, with others.
+            Err(Errno::OPNOTSUPP) => pids.extend(leaders(&cgroup)),
+            // Gone meanwhile.
+            Err(Errno::NOENT | Errno::NODEV) => {}
             Err(errno) => return Err(Error::system(format_args!("read {}", path.display()), errno)),
         }
     }
     Ok(pids)
+}
+
+/// The processes whose first thread is in a threaded cgroup.
+fn leaders(cgroup: &Path) -> Vec<i32> {
+    let threads = file::read_raw(&file::join(cgroup, "cgroup.threads")).unwrap_or_default();
+    let is_leader = |tid: &i32| {
+        let status = std::fs::read_to_string(format!("/proc/{tid}/status")).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("Tgid:"));
+        line.and_then(|value| value.trim().parse::<i32>().ok()) == Some(*tid)
+    };
+    parse(&threads).filter(is_leader).collect()
 }
 
 fn parse(content: &[u8]) -> impl Iterator<Item = i32> {

@@ -21,6 +21,8 @@ pub struct CgroupPlan {
     pub rootless: bool,
     /// config.json has a `linux.cgroupsPath`.
     pub explicit_path: bool,
+    /// The uid that the v2 cgroup is given to (config-linux.md, "Cgroup ownership").
+    pub owner: Option<u32>,
     /// What config.json asks for and is left out by design; for the log.
     pub warnings: Vec<String>,
 }

@@ -2,6 +2,7 @@
 
 pub mod activation;
 pub mod cgroup;
+mod cgroup_owner;
 mod cgroup_v1;
 mod cgroup_v2;
 mod faults;
@@ -140,7 +141,11 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     let process = process.ok_or_else(|| Error::new(Kind::Config, "process property must not be empty"))?;
     let mut warnings = Vec::new();
     let namespaces = namespaces::plan(spec, &request.caller)?;
-    let cgroup = cgroup_plan(spec, request, host)?;
+    let mut cgroup = cgroup_plan(spec, request, host)?;
+    // Who is not root can give nothing away.
+    if !(request.cgroup.rootless || request.no_cgroup) {
+        cgroup.owner = cgroup_owner::of(spec, &namespaces, &host.layout);
+    }
     warnings.extend(cgroup.warnings.iter().cloned());
     let keyring = if request.no_new_keyring { None } else { Some(cstring(format!("_ses.{}", request.id))?) };
     let place = place(spec, request, host, &cgroup, &mut warnings)?;

@@ -87,6 +87,15 @@ pub(super) fn check(resources: &LinuxResources, warnings: &mut Vec<String>) -> R
                 return Err(Error::config("linux.resources.cpu.shares", text));
             }
         }
+        // The kernel refuses whichever is written last (sched-bwc.rst, "Burst feature").
+        if let (Some(burst), Some(quota)) =
+            (cpu.burst(), cpu.quota().and_then(|quota| u64::try_from(quota).ok()))
+            && quota > 0
+            && burst > quota
+        {
+            let text = format!("{burst} is more than the quota, {quota}");
+            return Err(Error::config("linux.resources.cpu.burst", text));
+        }
         if let Some(idle) = cpu.idle().filter(|idle| !(0..=1).contains(idle)) {
             return Err(Error::config("linux.resources.cpu.idle", format_args!("{idle} is neither 0 nor 1")));
         }
@@ -258,6 +267,10 @@ mod tests {
             (r#"{"memory":{"swappiness":101}}"#, "swappiness: invalid memory swappiness value: 101"),
             (r#"{"cpu":{"shares":1}}"#, "linux.resources.cpu.shares: the minimum allowed cpu-shares is 2"),
             (r#"{"cpu":{"shares":262145}}"#, "cpu.shares: the maximum allowed cpu-shares is 262144"),
+            (
+                r#"{"cpu":{"quota":5000,"burst":5001}}"#,
+                "linux.resources.cpu.burst: 5001 is more than the quota, 5000",
+            ),
             (r#"{"cpu":{"idle":2}}"#, "linux.resources.cpu.idle: 2 is neither 0 nor 1"),
             (
                 r#"{"blockIO":{"weight":9}}"#,

@@ -97,6 +97,9 @@ fn cgroup(plan: &Plan, list: &mut List) {
         let file = directory.map(|directory| directory.path.join(&*write.file)).unwrap_or_default();
         list.add("parent", "set limit", format!("{} = {}", file.display(), write.value), &*write.json_path);
     }
+    if let Some(uid) = plan.cgroup.owner {
+        list.add("parent", "give cgroup", format!("to uid {uid}"), "process.user.uid");
+    }
     if plan.cgroup.devices.is_some() {
         list.add("parent", "set device rules", "", "linux.resources.devices");
     }

@@ -348,16 +348,22 @@ fn cgroup_base(
 }
 
 fn cgroup_hierarchy(base: &OwnedFd, hierarchy: &CgroupMount, flags: u64) -> Result<(), Fault> {
-    rustix::fs::mkdirat(base, &hierarchy.name, Mode::from_raw_mode(0o755)).during(Action::Target)?;
+    let mode = Mode::from_raw_mode(0o755);
     let nofollow = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let Some(container) = &hierarchy.container else {
+        rustix::fs::mkdirat(base, &hierarchy.name, mode).during(Action::Target)?;
         return mount(Some(c"cgroup"), &hierarchy.name, Some(c"cgroup"), flags, Some(&hierarchy.data))
             .during(Action::Mount);
     };
-    let tree = clone_cgroup(container, hierarchy.runtime.as_deref())?;
+    let tree = match clone_cgroup(container, hierarchy.runtime.as_deref()) {
+        // A hierarchy that is not mounted on the host was gone without (Q26).
+        Err(Fault { errno: Errno::NOENT, .. }) => return Ok(()),
+        other => other?,
+    };
     let set = super::options::mount_attributes(flags);
     set_attributes(tree.as_fd(), c"", false, Attributes { set, ..Attributes::default() }, None)
         .during(Action::Flags)?;
+    rustix::fs::mkdirat(base, &hierarchy.name, mode).during(Action::Target)?;
     let target = rustix::fs::openat(base, &hierarchy.name, nofollow, Mode::empty()).during(Action::Target)?;
     attach(tree.as_fd(), target.as_fd())
 }
