@@ -68,6 +68,14 @@ impl Error {
         self
     }
 
+    /// Calls a place by another name, such as a JSON path by the option that stands for it.
+    #[must_use]
+    pub fn rename(mut self, from: &str, to: &str) -> Self {
+        self.message = self.message.replace(from, to);
+        self.hint = self.hint.map(|hint| hint.replace(from, to));
+        self
+    }
+
     /// The kind given at the start.
     pub fn kind(&self) -> Kind {
         self.kind

@@ -82,6 +82,7 @@ fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
         Command::Stats(args) => commands::stats::run(&root(), args),
         Command::Spec(args) => commands::spec::run(global, args),
         Command::Features => commands::features::run(global),
+        Command::Update(args) => commands::update::run(&root(), args, log),
         Command::Plan(args) => commands::plan::run(global, args),
         Command::Validate(args) => commands::validate::run(global, args),
     }

@@ -9,7 +9,7 @@ use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 
 use super::steps::{CgroupPlan, PlannedDir, Write};
-use super::{Cgroup, Directory, cpuset, file, layout, open_directory, processes, threaded};
+use super::{Cgroup, Directory, cpuset, file, layout, limit, open_directory, processes, threaded};
 use crate::error::{Error, Kind, Result};
 
 /// Whether mkdir made the directory; false if it was there.
@@ -261,36 +261,7 @@ impl Making<'_> {
     }
 
     fn write(&self, directory: &Directory, write: &Write) -> Result<()> {
-        let (mut name, mut value) = (&write.file, &write.value);
-        let mut result = self.put(directory, name, value);
-        if let (Err(Errno::NOENT), Some((other, other_value))) = (result, &write.or_else) {
-            (name, value) = (other, other_value);
-            result = self.put(directory, name, value);
-        }
-        match result {
-            Ok(()) => Ok(()),
-            // The kernel answers EPERM, not ENOENT, where a cgroup file is to be made.
-            Err(Errno::NOENT | Errno::PERM | Errno::ACCESS) if write.unified => {
-                Err(unified_missing(directory, write, result))
-            }
-            Err(Errno::NOENT) if write.ignore_missing => Ok(()),
-            Err(errno) => {
-                let path = file::join(&directory.path, name);
-                let error =
-                    Error::system(file::Writing { value, path: &path }, errno).context(&write.json_path);
-                Err(match hint(name, errno) {
-                    Some(hint) => error.hint(hint),
-                    None => error,
-                })
-            }
-        }
-    }
-
-    fn put(&self, directory: &Directory, name: &str, value: &str) -> Result<(), Errno> {
-        match &self.cgroup.fd {
-            Some(fd) => file::write_at(fd, Path::new(name), value.as_bytes()),
-            None => file::write_at(CWD, &file::join(&directory.path, name), value.as_bytes()),
-        }
+        limit::write(self.cgroup.fd.as_ref(), directory, write)
     }
 
     fn devices(&self) -> Result<()> {
@@ -299,13 +270,7 @@ impl Making<'_> {
             if rules.allow_everything() {
                 return Ok(());
             }
-            let program = super::device_program::compile(rules);
-            let loaded = crate::sys::bpf::load_device_program(&program);
-            let doing = "linux.resources.devices: load the device program";
-            let program = loaded.map_err(|(errno, log)| match log.as_str() {
-                "" => Error::system(doing, errno),
-                log => Error::system(doing, errno).hint(format!("the verifier says: {log}")),
-            })?;
+            let program = super::device_program::load(rules)?;
             return crate::sys::bpf::attach_device_program(fd.as_fd(), program.as_fd()).map_err(|errno| {
                 Error::system("linux.resources.devices: attach the device program to the cgroup", errno)
             });
@@ -359,36 +324,4 @@ fn is_cgroup(path: &Path) -> bool {
     const CGROUP_SUPER_MAGIC: rustix::fs::FsWord = 0x0027_e0eb;
     rustix::fs::statfs(path)
         .is_ok_and(|found| layout::is_cgroup2(&found) || found.f_type == CGROUP_SUPER_MAGIC)
-}
-
-fn unified_missing(directory: &Directory, write: &Write, result: Result<(), Errno>) -> Error {
-    let key = &write.file;
-    let controller = key.split_once('.').map_or(&**key, |(controller, _)| controller);
-    let available = file::read_raw(&file::join(&directory.path, "cgroup.controllers")).unwrap_or_default();
-    let has = available.split(u8::is_ascii_whitespace).any(|name| name == controller.as_bytes());
-    if !has && controller != "cgroup" {
-        let text = format!("unified resource {key:?} can't be set: controller {controller:?} not available");
-        return Error::config(&write.json_path, text);
-    }
-    let errno = result.err().unwrap_or(Errno::NOENT);
-    Error::system(format_args!("{}: unable to set unified resource {key:?}", write.json_path), errno)
-}
-
-/// What the user can do about a refused value, where the cause is known.
-fn hint(name: &str, errno: Errno) -> Option<&'static str> {
-    Some(match (name, errno) {
-        ("memory.memsw.limit_in_bytes" | "memory.swap.max", Errno::NOENT) => {
-            "the kernel has no swap accounting; boot it with swapaccount=1"
-        }
-        (name, Errno::NOENT) if name.starts_with("hugetlb.") => "the kernel has no huge pages of this size",
-        (_, Errno::NOENT) => "the controller is not enabled for this cgroup",
-        (name, Errno::BUSY) if name.starts_with("memory.") => "the cgroup uses more than this already",
-        (name, Errno::INVAL) if name.starts_with("cpu.cfs_") || name == "cpu.max" => {
-            "quota and period are microseconds from 1000, the period at most 1000000, and the parent's share bounds both"
-        }
-        (name, Errno::INVAL | Errno::ACCESS | Errno::RANGE | Errno::NODEV) if name.starts_with("cpuset.") => {
-            "only CPUs and memory nodes that the parent cgroup has can be named"
-        }
-        _ => return None,
-    })
 }

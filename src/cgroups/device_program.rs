@@ -3,8 +3,11 @@
 //! The kernel runs it for each open and mknod with `struct bpf_cgroup_dev_ctx { u32 access_type, major, minor; }`,
 //! where the low half of `access_type` is the type and the high half the uses asked for.
 
+use std::os::fd::OwnedFd;
+
 use super::devices::{Access, DeviceRules, Rule, Type};
-use crate::sys::bpf::Instruction;
+use crate::error::{Error, Result};
+use crate::sys::bpf::{Instruction, load_device_program};
 
 const R0: u8 = 0;
 const CONTEXT: u8 = 1;
@@ -27,6 +30,18 @@ const EXIT: u8 = 0x95;
 
 const DEV_BLOCK: i32 = 1;
 const DEV_CHAR: i32 = 2;
+
+/// Compiles and loads the list.
+///
+/// # Errors
+/// The kernel refuses the program; the verifier's reason is the hint.
+pub fn load(rules: &DeviceRules) -> Result<OwnedFd> {
+    let doing = "linux.resources.devices: load the device program";
+    load_device_program(&compile(rules)).map_err(|(errno, log)| match log.as_str() {
+        "" => Error::system(doing, errno),
+        log => Error::system(doing, errno).hint(format!("the verifier says: {log}")),
+    })
+}
 
 /// Compiles the list: each rule is tested in turn, the first that matches a use decides it.
 pub fn compile(rules: &DeviceRules) -> Vec<Instruction> {

@@ -39,6 +39,11 @@ impl Access {
         self.0
     }
 
+    /// The reverse of [`Self::bits`]; `None` for no use at all.
+    pub fn from_bits(bits: u8) -> Option<Self> {
+        (1..=Self::ALL.0).contains(&bits).then_some(Self(bits))
+    }
+
     fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }

@@ -10,6 +10,7 @@ mod root;
 pub mod table;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -21,6 +22,7 @@ use crate::error::{Error, Kind, Result};
 
 pub use self::help::{SPEC_VERSION, commit, version};
 pub use self::root::{StateRoot, default_root, in_user_namespace};
+pub use self::update::{Limits, UpdateArgs};
 
 /// A whole command line.
 #[derive(Debug, PartialEq, Eq)]
@@ -190,6 +192,7 @@ pub enum Command {
     Stats(StatsArgs),
     Spec(SpecArgs),
     Features,
+    Update(Box<UpdateArgs>),
     Plan(PlanArgs),
     /// It takes what `plan` takes.
     Validate(PlanArgs),
@@ -451,6 +454,7 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
             rootless: given.flag(Opt::Rootless),
         }),
         Verb::Features => Command::Features,
+        Verb::Update => Command::Update(Box::new(update::args(id()?, &mut given)?)),
         Verb::Plan => Command::Plan(plan_args(&mut given)?),
         Verb::Validate => Command::Validate(plan_args(&mut given)?),
         Verb::Help => Command::Help(match operands.next() {

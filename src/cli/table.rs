@@ -5,10 +5,20 @@
 #[allow(missing_docs)]
 pub enum Opt {
     All,
+    BlkioWeight,
     Bundle,
     CgroupManager,
     Config,
     ConsoleSocket,
+    CpuBurst,
+    CpuIdle,
+    CpuPeriod,
+    CpuQuota,
+    CpuRtPeriod,
+    CpuRtRuntime,
+    CpuShare,
+    CpusetCpus,
+    CpusetMems,
     Criu,
     Debug,
     Detach,
@@ -18,17 +28,26 @@ pub enum Opt {
     Help,
     Interval,
     Keep,
+    KernelMemory,
+    KernelMemoryTcp,
+    L3CacheSchema,
     Log,
     LogFormat,
     LogLevel,
+    MemBwSchema,
+    Memory,
+    MemoryReservation,
+    MemorySwap,
     NoNewKeyring,
     NoPivot,
     NoStream,
     NoSubreaper,
     PidFile,
     PidfdSocket,
+    PidsLimit,
     PreserveFds,
     Quiet,
+    Resources,
     Root,
     Rootless,
     Stats,
@@ -56,6 +75,7 @@ pub enum Verb {
     Start,
     State,
     Stats,
+    Update,
     Validate,
 }
 
@@ -425,6 +445,42 @@ Of the containers named, or of all that run: processor time and how much of it
 the quota held back, memory with its peak and limit, swap, processes, block
 devices, pressure (the share of the last ten seconds in which some process
 waited, in percent), and how many processes were killed for lack of memory.",
+        )
+    },
+    CommandSpec {
+        options: &[
+            text(Opt::Resources, "resources", "FILE", "linux.resources as JSON; - is stdin").short("r"),
+            text(Opt::BlkioWeight, "blkio-weight", "N", "weight for block devices, 10 to 1000"),
+            text(Opt::CpuPeriod, "cpu-period", "USEC", "period of the processor quota"),
+            text(Opt::CpuQuota, "cpu-quota", "USEC", "processor time in each period; -1 is no limit"),
+            text(Opt::CpuBurst, "cpu-burst", "USEC", "unused quota that may be saved up; 0 is none"),
+            text(Opt::CpuShare, "cpu-share", "N", "share of the processors, 1024 is normal"),
+            text(Opt::CpuRtPeriod, "cpu-rt-period", "USEC", "period of real-time scheduling (cgroup v1)"),
+            text(Opt::CpuRtRuntime, "cpu-rt-runtime", "USEC", "real-time budget in it (cgroup v1)"),
+            text(Opt::CpuIdle, "cpu-idle", "0|1", "1: runs only where nobody else wants to"),
+            text(Opt::CpusetCpus, "cpuset-cpus", "LIST", "the CPUs to use, as 0-2,7"),
+            text(Opt::CpusetMems, "cpuset-mems", "LIST", "the memory nodes to use"),
+            text(Opt::KernelMemory, "kernel-memory", "BYTES", "obsolete, ignored").hidden(),
+            text(Opt::KernelMemoryTcp, "kernel-memory-tcp", "BYTES", "obsolete, ignored").hidden(),
+            text(Opt::Memory, "memory", "BYTES", "limit of memory, as 512m or 2g; -1 is no limit"),
+            text(Opt::MemoryReservation, "memory-reservation", "BYTES", "memory that is kept for it"),
+            text(Opt::MemorySwap, "memory-swap", "BYTES", "limit of memory and swap together"),
+            text(Opt::PidsLimit, "pids-limit", "N", "limit of processes and threads; -1 is no limit"),
+            text(Opt::L3CacheSchema, "l3-cache-schema", "SCHEMA", "lines for resctrl, as L3:0=f0"),
+            text(Opt::MemBwSchema, "mem-bw-schema", "SCHEMA", "a line for resctrl, as MB:0=20"),
+        ],
+        ..on_container(
+            Verb::Update,
+            "update",
+            "change the limits of a container",
+            "\
+What is not given stays as it is. With --resources, the other limits on the
+command line are ignored (but for those of resctrl, which the file can't have):
+
+    # echo '{\"memory\": {\"limit\": 536870912}}' | davit update -r - c1
+
+Device rules change only if the file has some, and then as a whole. If a value is
+refused, those written before it are put back.",
         )
     },
     CommandSpec {

@@ -17,4 +17,5 @@ pub mod spec;
 pub mod start;
 pub mod state;
 pub mod stats;
+pub mod update;
 pub mod validate;

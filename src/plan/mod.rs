@@ -18,6 +18,7 @@ pub mod rootfs;
 pub mod rootless;
 pub mod scheduling;
 pub mod show;
+pub mod update;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};

@@ -22,11 +22,8 @@ pub fn plan(spec: &Spec, id: &str) -> Result<Option<ResctrlPlan>> {
     }
     let mut lines = Vec::new();
     let mut add = |path: String, text: &str| lines.push(Line { path, text: text.to_string() });
-    for text in given(rdt.l3_cache_schema()).iter().flat_map(|schema| schema.lines()) {
-        // Bandwidth has its own property, and must not be set by this one.
-        if !text.is_empty() && !text.starts_with("MB:") {
-            add("linux.intelRdt.l3CacheSchema".into(), text);
-        }
+    for text in given(rdt.l3_cache_schema()).iter().flat_map(|schema| cache_lines(schema)) {
+        add("linux.intelRdt.l3CacheSchema".into(), text);
     }
     if let Some(text) = given(rdt.mem_bw_schema()) {
         add("linux.intelRdt.memBwSchema".into(), &text);
@@ -36,6 +33,29 @@ pub fn plan(spec: &Spec, id: &str) -> Result<Option<ResctrlPlan>> {
     }
     let monitoring = rdt.enable_monitoring().unwrap_or(false);
     Ok(Some(ResctrlPlan { id: id.to_string(), clos_id, lines, monitoring }))
+}
+
+/// Bandwidth has its own property, and must not be set by this one.
+fn cache_lines(schema: &str) -> impl Iterator<Item = &str> {
+    schema.lines().filter(|text| !text.is_empty() && !text.starts_with("MB:"))
+}
+
+/// The lines of `update --l3-cache-schema L3 --mem-bw-schema BANDWIDTH`.
+///
+/// # Errors
+/// A bandwidth that is not one line of `MB:`.
+pub fn update(cache: Option<&str>, bandwidth: Option<&str>) -> Result<Vec<Line>> {
+    let line = |path: &str, text: &str| Line { path: path.into(), text: text.into() };
+    let cache = cache.into_iter().flat_map(cache_lines);
+    let mut lines: Vec<_> = cache.map(|text| line("--l3-cache-schema", text)).collect();
+    if let Some(text) = bandwidth {
+        if !text.starts_with("MB:") || text.contains('\n') {
+            let fault = format!("{text:?} is not one line that starts with \"MB:\"");
+            return Err(Error::config("--mem-bw-schema", fault));
+        }
+        lines.push(line("--mem-bw-schema", text));
+    }
+    Ok(lines)
 }
 
 #[cfg(test)]
@@ -62,6 +82,15 @@ mod tests {
             ("linux.intelRdt.schemata[1]", "L3:0=1"),
         ];
         assert_eq!(lines, expected);
+    }
+
+    /// [V58]
+    #[test]
+    fn lines_of_an_update() {
+        let lines = update(Some("L3:0=f\nMB:0=70\nL3CODE:0=1"), Some("MB:0=20")).unwrap();
+        let texts: Vec<_> = lines.iter().map(|line| line.text.as_str()).collect();
+        assert_eq!(texts, ["L3:0=f", "L3CODE:0=1", "MB:0=20"]);
+        assert!(update(None, Some("L3:0=f")).unwrap_err().to_string().starts_with("--mem-bw-schema: "));
     }
 
     /// [T1] [T2] [T6] [T8]

@@ -5,6 +5,7 @@
 mod schemata;
 #[cfg(test)]
 mod tests;
+mod update;
 
 use std::path::{Path, PathBuf};
 

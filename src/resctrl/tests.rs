@@ -232,3 +232,26 @@ fn the_record_survives_the_state() {
     assert_eq!(text, r#"{"group":"/r/c1","made":true}"#);
     assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
 }
+
+/// [V58] The lines of an update are written in their order; a refused one is told with the kernel's word.
+#[test]
+fn updates() {
+    let fake = Fake::new("update");
+    fake.group("c1", "");
+    let record = Record { group: fake.root.join("c1"), made: true, monitoring: None };
+    let line = |text: &str| Line { path: "--l3-cache-schema".into(), text: text.into() };
+    record.update(&[line("L3:0=f")]).unwrap();
+    assert_eq!(fake.read("c1/schemata"), "L3:0=f\n");
+    std::fs::remove_file(fake.root.join("c1/schemata")).unwrap();
+    assert!(record.update(&[line("L3:0=f")]).unwrap_err().to_string().contains("c1/schemata: no such file"));
+    // A directory refuses every write; the kernel's file tells why.
+    std::fs::write(fake.root.join("info/last_cmd_status"), "mask out of range\n").unwrap();
+    std::fs::write(fake.root.join("c1/schemata"), "L3:0=1\n").unwrap();
+    let mut permissions = std::fs::metadata(fake.root.join("c1/schemata")).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(fake.root.join("c1/schemata"), permissions).unwrap();
+    if !rustix::process::geteuid().is_root() {
+        let error = record.update(&[line("L3:0=f")]).unwrap_err().to_string();
+        assert!(error.contains("--l3-cache-schema: write \"L3:0=f\"") && error.contains("mask out of range"));
+    }
+}

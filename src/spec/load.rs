@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::Spec;
+use oci_spec::runtime::{LinuxResources, Spec};
 
 use super::examine::{Examination, Finding, Severity};
 use super::locate::line_column;
@@ -62,6 +62,40 @@ pub fn parse(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
         return Err(Error::new(Kind::Config, "config cannot be null"));
     }
     explain(raw)
+}
+
+/// Parses a `linux.resources` object that stands alone, as `update` gets it.
+///
+/// # Errors
+/// Not JSON, or not of the specification's types; with the JSON path that it would have in config.json.
+pub fn resources(raw: &[u8]) -> Result<LinuxResources> {
+    const FRONT: &[u8] = br#"{"ociVersion":"1.0.0","linux":{"resources":"#;
+    let value: serde_json::Value = serde_json::from_slice(raw)
+        .map_err(|error| Error::new(Kind::Config, format!("linux.resources: {error}")))?;
+    if !value.is_object() {
+        return Err(Error::new(Kind::Config, "linux.resources: must be an object"));
+    }
+    let whole = [FRONT, raw, b"}}"].concat();
+    let fast = serde_json::from_slice::<LinuxResources>(raw).ok().filter(|_| !shape::suspicious(&whole));
+    let mut resources = match fast {
+        Some(resources) => resources,
+        None => {
+            let mut examination = Examination::new(&whole);
+            let spec = examination.spec();
+            let findings = examination.findings();
+            if let Some(first) = findings.into_iter().find(|finding| finding.severity == Severity::Error) {
+                let offset = first.offset.saturating_sub(FRONT.len()).min(raw.len());
+                return Err(Error::new(Kind::Config, fault_text(raw, &Finding { offset, ..first })));
+            }
+            let linux = spec.and_then(|spec| spec.linux().clone());
+            linux.and_then(|linux| linux.resources().clone()).unwrap_or_default()
+        }
+    };
+    // oci-spec reads a missing limit as 0, which is a limit.
+    if value.pointer("/pids/limit").is_none() {
+        resources.set_pids(None);
+    }
+    Ok(resources)
 }
 
 /// The slow second look, taken only when something is wrong: find the path, overlook what may be overlooked.
@@ -181,6 +215,25 @@ mod tests {
         ] {
             let found = fault(&format!(r#"{{"ociVersion": "1.0.0", "linux": {linux}}}"#));
             assert!(found.contains(text), "{linux}: {found}");
+        }
+    }
+
+    /// [V47] Resources that stand alone: the paths of config.json, the places of the text.
+    #[test]
+    fn resources_alone() {
+        let good = resources(br#"{"memory": {"limit": 5}, "pids": {}, "devices": null}"#).unwrap();
+        assert_eq!(good.memory().as_ref().unwrap().limit(), Some(5));
+        assert!(good.pids().is_none() && good.devices().is_none());
+        assert_eq!(resources(br#"{"pids": {"limit": 0}}"#).unwrap().pids().unwrap().limit(), 0);
+        for (text, fault) in [
+            ("", "linux.resources: EOF while parsing"),
+            ("[]", "linux.resources: must be an object"),
+            ("{\n \"cpu\": {\"shares\": \"x\"}}", "line 2 column 19: linux.resources.cpu.shares: "),
+            (r#"{"memory": []}"#, "linux.resources.memory: must be an object"),
+            (r#"{"devices": [{"allow": true, "type": "x"}]}"#, "linux.resources.devices[0].type: "),
+        ] {
+            let found = resources(text.as_bytes()).unwrap_err().to_string();
+            assert!(found.contains(fault), "{text}: {found}");
         }
     }
 

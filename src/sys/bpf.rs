@@ -25,7 +25,14 @@ const BPF_PROG_LOAD: libc::c_int = 5;
 const BPF_PROG_ATTACH: libc::c_int = 8;
 const BPF_PROG_TYPE_CGROUP_DEVICE: u32 = 15;
 const BPF_CGROUP_DEVICE: u32 = 6;
+const BPF_PROG_GET_FD_BY_ID: libc::c_int = 13;
+const BPF_OBJ_GET_INFO_BY_FD: libc::c_int = 15;
+const BPF_PROG_QUERY: libc::c_int = 16;
 const BPF_F_ALLOW_MULTI: u32 = 1 << 1;
+const BPF_F_REPLACE: u32 = 1 << 2;
+
+/// By this name our programs are known.
+const NAME: [u8; 16] = *b"davit_devices\0\0\0";
 
 /// The part of `union bpf_attr` that `BPF_PROG_LOAD` of a program without extras reads.
 #[repr(C)]
@@ -49,6 +56,43 @@ struct AttachAttributes {
     attach_bpf_fd: u32,
     attach_type: u32,
     attach_flags: u32,
+    replace_bpf_fd: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_QUERY` reads, and where it answers.
+#[repr(C)]
+struct QueryAttributes {
+    target_fd: u32,
+    attach_type: u32,
+    query_flags: u32,
+    attach_flags: u32,
+    prog_ids: u64,
+    prog_cnt: u32,
+    padding: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_PROG_GET_FD_BY_ID` reads.
+#[repr(C)]
+struct IdAttributes {
+    prog_id: u32,
+    next_id: u32,
+    open_flags: u32,
+}
+
+/// The part of `union bpf_attr` that `BPF_OBJ_GET_INFO_BY_FD` reads.
+#[repr(C)]
+struct InfoAttributes {
+    bpf_fd: u32,
+    info_len: u32,
+    info: u64,
+}
+
+/// The beginning of `struct bpf_prog_info`.
+#[derive(Default)]
+#[repr(C, align(8))]
+struct ProgramInfo {
+    other: [u64; 8],
+    name: [u8; 16],
 }
 
 /// Loads a device program.
@@ -88,7 +132,7 @@ fn load(program: &[Instruction], log: Option<&mut Vec<u8>>) -> Result<OwnedFd, E
         log_buf: address(log_buf),
         kern_version: 0,
         prog_flags: 0,
-        prog_name: *b"davit_devices\0\0\0",
+        prog_name: NAME,
     };
     // SAFETY: `attributes` has the layout and length given; its pointers are to the program, to a static C string
     // and to `log`'s `log_size` bytes, all of which outlive the call; the kernel writes only to the log.
@@ -109,18 +153,112 @@ fn load(program: &[Instruction], log: Option<&mut Vec<u8>>) -> Result<OwnedFd, E
 /// # Errors
 /// The kernel's errno.
 pub fn attach_device_program(cgroup: BorrowedFd<'_>, program: BorrowedFd<'_>) -> Result<(), Errno> {
-    let number = |fd: BorrowedFd<'_>| u32::try_from(fd.as_raw_fd()).map_err(|_| Errno::BADF);
+    attach(cgroup, program, None)
+}
+
+/// Attaches a device program in the place of another one, in one step (kernel 5.6).
+///
+/// # Errors
+/// The kernel's errno; ENOENT if `old` is not attached.
+pub fn replace_device_program(
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+    old: BorrowedFd<'_>,
+) -> Result<(), Errno> {
+    attach(cgroup, program, Some(old))
+}
+
+fn attach(
+    cgroup: BorrowedFd<'_>,
+    program: BorrowedFd<'_>,
+    replace: Option<BorrowedFd<'_>>,
+) -> Result<(), Errno> {
     let attributes = AttachAttributes {
         target_fd: number(cgroup)?,
-        attach_bpf_fd: number(program.as_fd())?,
+        attach_bpf_fd: number(program)?,
         attach_type: BPF_CGROUP_DEVICE,
-        attach_flags: BPF_F_ALLOW_MULTI,
+        attach_flags: if replace.is_some() { BPF_F_ALLOW_MULTI | BPF_F_REPLACE } else { BPF_F_ALLOW_MULTI },
+        replace_bpf_fd: replace.map_or(Ok(0), number)?,
     };
-    // SAFETY: `attributes` has the layout and length given and no pointers; both fds are open for the call.
+    // SAFETY: `attributes` has the layout and length given and no pointers; all fds are open for the call.
     let result = unsafe {
         libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attributes, size_of::<AttachAttributes>())
     };
     if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
+/// The device program that a davit has attached to this very cgroup; those of others are not counted.
+///
+/// # Errors
+/// The kernel's errno.
+pub fn attached_device_program(cgroup: BorrowedFd<'_>) -> Result<Option<OwnedFd>, Errno> {
+    // The kernel allows 64 programs for one cgroup.
+    let mut ids = [0_u32; 64];
+    let mut attributes = QueryAttributes {
+        target_fd: number(cgroup)?,
+        attach_type: BPF_CGROUP_DEVICE,
+        query_flags: 0,
+        attach_flags: 0,
+        prog_ids: address(ids.as_mut_ptr().expose_provenance()),
+        prog_cnt: 64,
+        padding: 0,
+    };
+    // SAFETY: `attributes` has the layout and length given and is writable; `prog_ids` points to `prog_cnt` numbers
+    // that outlive the call.
+    let result = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut attributes, size_of::<QueryAttributes>())
+    };
+    if result < 0 {
+        return Err(last_errno());
+    }
+    let count = usize::try_from(attributes.prog_cnt).unwrap_or(0);
+    for id in ids.iter().take(count) {
+        match program_by_id(*id) {
+            Ok(program) if name(program.as_fd())? == NAME => return Ok(Some(program)),
+            // Another one, or one that has just been detached.
+            Ok(_) | Err(Errno::NOENT) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(None)
+}
+
+fn program_by_id(prog_id: u32) -> Result<OwnedFd, Errno> {
+    let attributes = IdAttributes { prog_id, next_id: 0, open_flags: 0 };
+    // SAFETY: `attributes` has the layout and length given and no pointers.
+    let fd = unsafe {
+        libc::syscall(libc::SYS_bpf, BPF_PROG_GET_FD_BY_ID, &raw const attributes, size_of::<IdAttributes>())
+    };
+    let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
+    if fd < 0 {
+        return Err(last_errno());
+    }
+    // SAFETY: the kernel has just made this fd (close-on-exec, bpf(2)); nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+fn name(program: BorrowedFd<'_>) -> Result<[u8; 16], Errno> {
+    let mut info = ProgramInfo::default();
+    let attributes = InfoAttributes {
+        bpf_fd: number(program)?,
+        info_len: u32::try_from(size_of::<ProgramInfo>()).map_err(|_| Errno::TOOBIG)?,
+        info: address((&raw mut info).expose_provenance()),
+    };
+    // SAFETY: `attributes` has the layout and length given; `info` points to `info_len` zeroed bytes, so no list is
+    // asked for, that outlive the call.
+    let result = unsafe {
+        libc::syscall(
+            libc::SYS_bpf,
+            BPF_OBJ_GET_INFO_BY_FD,
+            &raw const attributes,
+            size_of::<InfoAttributes>(),
+        )
+    };
+    if result < 0 { Err(last_errno()) } else { Ok(info.name) }
+}
+
+fn number(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
+    u32::try_from(fd.as_raw_fd()).map_err(|_| Errno::BADF)
 }
 
 /// The limit is put back at once: the container must not inherit it.

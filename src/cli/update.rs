@@ -1,0 +1,151 @@
+//! The options of `update`: numbers, and sizes with units.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use super::parse::{Given, usage};
+use super::table::Opt;
+use crate::error::Result;
+
+/// `update`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UpdateArgs {
+    /// The container's id, not validated yet.
+    pub id: String,
+    /// `--resources`; `-` is stdin. The limits below are not looked at then.
+    pub resources: Option<PathBuf>,
+    /// What the other options say.
+    pub limits: Limits,
+    /// `--l3-cache-schema`.
+    pub l3_cache_schema: Option<String>,
+    /// `--mem-bw-schema`.
+    pub mem_bw_schema: Option<String>,
+}
+
+/// The limits; `None` where the option is absent or empty. Times are microseconds, memory is bytes, -1 is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Limits {
+    pub blkio_weight: Option<u16>,
+    pub cpu_period: Option<u64>,
+    pub cpu_quota: Option<i64>,
+    pub cpu_burst: Option<u64>,
+    pub cpu_share: Option<u64>,
+    pub cpu_rt_period: Option<u64>,
+    pub cpu_rt_runtime: Option<i64>,
+    pub cpu_idle: Option<i64>,
+    pub cpuset_cpus: Option<String>,
+    pub cpuset_mems: Option<String>,
+    pub memory: Option<i64>,
+    pub memory_reservation: Option<i64>,
+    pub memory_swap: Option<i64>,
+    pub kernel_memory: Option<i64>,
+    pub kernel_memory_tcp: Option<i64>,
+    pub pids_limit: Option<i64>,
+}
+
+/// Reads the options.
+///
+/// # Errors
+/// A value that is no number or size, by its option.
+pub(super) fn args(id: String, given: &mut Given) -> Result<UpdateArgs> {
+    let resources = given.path(Opt::Resources);
+    let mut text = |opt| {
+        let text = given.text(opt).map(|text| text.to_string_lossy().into_owned());
+        text.filter(|text| !text.is_empty())
+    };
+    let (l3_cache_schema, mem_bw_schema) = (text(Opt::L3CacheSchema), text(Opt::MemBwSchema));
+    let limits = Limits {
+        blkio_weight: number("blkio-weight", text(Opt::BlkioWeight))?,
+        cpu_period: number("cpu-period", text(Opt::CpuPeriod))?,
+        cpu_quota: number("cpu-quota", text(Opt::CpuQuota))?,
+        cpu_burst: number("cpu-burst", text(Opt::CpuBurst))?,
+        cpu_share: number("cpu-share", text(Opt::CpuShare))?,
+        cpu_rt_period: number("cpu-rt-period", text(Opt::CpuRtPeriod))?,
+        cpu_rt_runtime: number("cpu-rt-runtime", text(Opt::CpuRtRuntime))?,
+        cpu_idle: number("cpu-idle", text(Opt::CpuIdle))?,
+        cpuset_cpus: text(Opt::CpusetCpus),
+        cpuset_mems: text(Opt::CpusetMems),
+        memory: size("memory", text(Opt::Memory))?,
+        memory_reservation: size("memory-reservation", text(Opt::MemoryReservation))?,
+        memory_swap: size("memory-swap", text(Opt::MemorySwap))?,
+        kernel_memory: size("kernel-memory", text(Opt::KernelMemory))?,
+        kernel_memory_tcp: size("kernel-memory-tcp", text(Opt::KernelMemoryTcp))?,
+        pids_limit: number("pids-limit", text(Opt::PidsLimit))?,
+    };
+    Ok(UpdateArgs { id, resources, limits, l3_cache_schema, mem_bw_schema })
+}
+
+fn number<T: FromStr>(name: &str, text: Option<String>) -> Result<Option<T>>
+where
+    T::Err: std::fmt::Display,
+{
+    let fault = |text: &str, error| usage(format!("invalid value for {name}: {text:?}: {error}"));
+    text.map(|text| text.parse().map_err(|error| fault(&text, error))).transpose()
+}
+
+fn size(name: &str, text: Option<String>) -> Result<Option<i64>> {
+    let Some(text) = text else { return Ok(None) };
+    match bytes(&text) {
+        Some(number) => Ok(Some(number)),
+        None => Err(usage(format!("invalid value for {name}: invalid size: '{text}'"))
+            .hint("want bytes, or a number with k, m, g, t or p, or -1")),
+    }
+}
+
+/// A size as Docker's units package reads it: `-1`, `512`, `10m`, `1.5 GiB`; units count by 1024.
+fn bytes(text: &str) -> Option<i64> {
+    if text == "-1" {
+        return Some(-1);
+    }
+    let end = text.find(|letter: char| !letter.is_ascii_digit() && letter != '.').unwrap_or(text.len());
+    let (digits, unit) = text.split_at(end);
+    let unit = unit.strip_prefix(' ').unwrap_or(unit).to_ascii_lowercase();
+    let shift = match unit.as_str() {
+        "" | "b" => 0,
+        other => {
+            let letter = other.strip_suffix("ib").or(other.strip_suffix('b')).unwrap_or(other);
+            10 * match letter {
+                "k" => 1,
+                "m" => 2,
+                "g" => 3,
+                "t" => 4,
+                "p" => 5,
+                _ => return None,
+            }
+        }
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    // More digits than a byte can tell apart.
+    let fraction = &fraction[..fraction.len().min(15)];
+    let tens = 10_u128.checked_pow(u32::try_from(fraction.len()).ok()?)?;
+    let all: u128 = format!("{whole}{fraction}").parse().ok()?;
+    i64::try_from((all.checked_mul(1_u128 << shift)?) / tens).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::bytes;
+
+    /// [V55] The units of docker's package.
+    #[test]
+    fn sizes() {
+        for (text, expected) in [
+            ("-1", -1),
+            ("0", 0),
+            ("512", 512),
+            ("10m", 10 << 20),
+            ("1g", 1 << 30),
+            ("1.5g", 3 << 29),
+            ("2 KiB", 2048),
+            ("3Tb", 3 << 40),
+            ("7B", 7),
+            ("0.5k", 512),
+        ] {
+            assert_eq!(bytes(text), Some(expected), "{text}");
+        }
+        for text in ["", "-2", "m", "1x", "1..5g", "g1", "1mm", "9999999p", ".", "1 \u{e9}"] {
+            assert_eq!(bytes(text), None, "{text}");
+        }
+    }
+}
