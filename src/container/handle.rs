@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, FlockOperation};
 use rustix::io::Errno;
 
-use super::record::{TEMP_FILE, write_new};
+use super::record::TEMP_FILE;
 use super::status::{Facts, derive};
 use super::{CONFIG_FILE, Phase, Process, ProcessStat, Record, START_SOCKET, STATE_FILE, Status, boot_id};
 use crate::cgroups::Cgroup;
@@ -52,14 +52,6 @@ impl Container {
     /// It cannot be written; the old record stays.
     pub fn save(&self) -> Result<()> {
         self.record.save(&self.dir)
-    }
-
-    /// Writes the snapshot of the configuration.
-    ///
-    /// # Errors
-    /// It cannot be written.
-    pub fn write_config(&self, text: &[u8]) -> Result<()> {
-        write_new(&self.dir, CONFIG_FILE, text).context("write config.json to the state directory")
     }
 
     /// Gives the lock back, also for a child that shares the directory's open file.
