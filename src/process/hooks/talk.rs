@@ -154,6 +154,14 @@ fn signal_text(signal: i32) -> String {
         libc::SIGTERM => "terminated".into(),
         libc::SIGSEGV => "segmentation fault".into(),
         libc::SIGABRT => "aborted".into(),
+        libc::SIGSYS => "bad system call".into(),
+        libc::SIGHUP => "hangup".into(),
+        libc::SIGINT => "interrupt".into(),
+        libc::SIGQUIT => "quit".into(),
+        libc::SIGILL => "illegal instruction".into(),
+        libc::SIGBUS => "bus error".into(),
+        libc::SIGFPE => "floating point exception".into(),
+        libc::SIGPIPE => "broken pipe".into(),
         other => format!("signal {other}"),
     }
 }

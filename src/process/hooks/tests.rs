@@ -23,6 +23,7 @@ fn a_failing_hook_is_quoted() {
     assert_eq!(text(&sh("exit 1")), "exit status 1, stdout: , stderr: ");
     assert_eq!(text(&sh("echo a; echo b; echo c >&2; exit 3")), "exit status 3, stdout: a; b, stderr: c");
     assert_eq!(text(&sh("kill -9 $$")), "signal: killed, stdout: , stderr: ");
+    assert_eq!(text(&sh("kill -SYS $$")), "signal: bad system call, stdout: , stderr: ");
     let error =
         run_all("createRuntime", &[sh("true"), sh("exit 2")], &Setting::runtime(b"{}", Path::new("/")));
     let expected = "error running createRuntime hook #1: exit status 2, stdout: , stderr: ";
