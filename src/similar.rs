@@ -18,7 +18,6 @@ pub fn distance(from: &str, to: &str) -> usize {
 const LONGEST: usize = 64;
 
 /// The word at most two slips away from `name`, if that is not the whole of either.
-#[cold]
 pub fn closest<'a>(name: &str, words: impl Iterator<Item = &'a str>) -> Option<&'a str> {
     // No word that is known is longer, and the comparison costs the product of both lengths.
     if name.len() > LONGEST {

@@ -33,7 +33,6 @@ impl Cgroup {
     ///
     /// # Errors
     /// The kernel refuses, named by its file.
-    #[cold]
     pub fn watch_oom(&self) -> Result<Option<OomWatch>> {
         let Some((directory, name)) = self.oom_file() else { return Ok(None) };
         let path = file::join(directory, name);

@@ -28,7 +28,6 @@ pub fn version() -> String {
 }
 
 /// The help of the program.
-#[cold]
 pub fn program() -> String {
     let mut text = format!(
         "NAME:\n   davit - Open Container Initiative runtime\n\n{ABOUT}\n\
@@ -47,7 +46,6 @@ pub fn program() -> String {
 }
 
 /// The help of one command.
-#[cold]
 pub fn command(command: &CommandSpec) -> String {
     let mut text = format!(
         "NAME:\n   davit {} - {}\n\nUSAGE:\n   davit {}",

@@ -28,7 +28,6 @@ struct Event<'a> {
 ///
 /// # Errors
 /// `container does not exist`, `container with id X is not running`, no cgroup, stdout is closed.
-#[cold]
 pub fn run(root: &Path, id: &str, once: bool, interval: Duration) -> Result<i32> {
     let container = Store::open(root).load(&Id::parse(id)?, Lock::None)?;
     let gone = || Error::new(Kind::State, format!("container with id {id} is not running"));
@@ -76,7 +75,6 @@ fn wait_for(pidfd: impl AsFd, oom: Option<&OomWatch>, time: Duration) -> Result<
     }
 }
 
-#[cold]
 fn print_kills(container: &Container, oom: Option<&mut OomWatch>) -> Result<()> {
     let Some(oom) = oom else { return Ok(()) };
     for _ in 0..oom.kills(&container.cgroup())? {
@@ -85,13 +83,11 @@ fn print_kills(container: &Container, oom: Option<&mut OomWatch>) -> Result<()> 
     Ok(())
 }
 
-#[cold]
 fn print_stats(container: &Container) -> Result<()> {
     let data = Some(container.cgroup().stats()?);
     line(&Event { kind: "stats", id: &container.record.id, data })
 }
 
-#[cold]
 fn line(event: &Event<'_>) -> Result<()> {
     let mut text = serde_json::to_vec(event).map_err(|error| Error::new(Kind::System, error.to_string()))?;
     text.push(b'\n');

@@ -267,7 +267,6 @@ fn render() -> Result<String> {
 ///
 /// # Errors
 /// stdout cannot be written.
-#[cold]
 pub fn run(_global: &Global) -> Result<i32> {
     print(&render()?)?;
     Ok(0)

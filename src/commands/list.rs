@@ -14,7 +14,6 @@ use crate::error::{Kind, Result};
 ///
 /// # Errors
 /// The root cannot be read.
-#[cold]
 pub fn run(
     root: &Path,
     explicit_root: bool,

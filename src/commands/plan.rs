@@ -11,7 +11,6 @@ use crate::plan::{plan, show};
 ///
 /// # Errors
 /// As `create` before it makes anything.
-#[cold]
 pub fn run(global: &Global, args: &PlanArgs) -> Result<i32> {
     let bundle = bundle(args.bundle.as_deref())?;
     let name = args.config.clone().unwrap_or_else(|| PathBuf::from("config.json"));

@@ -15,7 +15,6 @@ use crate::error::{Context, Error, Kind, Result};
 /// # Errors
 /// `container does not exist`, `the container is not using cgroups`, the cgroup cannot be read, `ps` cannot
 /// be run or fails, `couldn't find PID field in ps output`.
-#[cold]
 pub fn run(root: &Path, id: &str, format: TableFormat, args: &[OsString]) -> Result<i32> {
     let json = format == TableFormat::Json;
     let container = Store::open(root).load(&Id::parse(id)?, Lock::None)?;

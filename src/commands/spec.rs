@@ -275,7 +275,6 @@ fn render(host: Host) -> Result<Vec<u8>> {
 ///
 /// # Errors
 /// The file exists, or cannot be written.
-#[cold]
 pub fn run(_global: &Global, args: &SpecArgs) -> Result<i32> {
     let name = args.file.as_deref().unwrap_or(Path::new("config.json"));
     let path = args.bundle.as_ref().map_or_else(|| PathBuf::from(name), |bundle| bundle.join(name));

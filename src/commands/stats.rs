@@ -21,7 +21,6 @@ const REDRAW: &str = "\x1b[H\x1b[2J";
 ///
 /// # Errors
 /// `container does not exist`, `container with id X is not running`, a cgroup file that can't be read.
-#[cold]
 pub fn run(root: &Path, args: &StatsArgs) -> Result<i32> {
     let store = Store::open(root);
     let mut before = samples(&store, args, true)?;
@@ -53,7 +52,6 @@ struct Sample {
 }
 
 /// Of every container that runs; at first, one that was named and does not run is an error.
-#[cold]
 fn samples(store: &Store, args: &StatsArgs, first: bool) -> Result<Vec<Sample>> {
     let mut found = Vec::new();
     if args.ids.is_empty() {
@@ -162,7 +160,6 @@ fn percent(nanoseconds: u64, passed: Duration) -> f64 {
     (used / passed.as_secs_f64() * 1000.0).round() / 10.0
 }
 
-#[cold]
 fn show(rows: &[Row], format: TableFormat, redraw: bool) -> Result<()> {
     let text = match format {
         TableFormat::Json => {

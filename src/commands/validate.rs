@@ -30,7 +30,6 @@ struct Entry {
 ///
 /// # Errors
 /// The file can't be read; what is in it makes no error of this kind.
-#[cold]
 pub fn run(global: &Global, args: &PlanArgs) -> Result<i32> {
     let bundle = bundle(args.bundle.as_deref())?;
     let name = args.config.clone().unwrap_or_else(|| PathBuf::from("config.json"));
@@ -49,7 +48,6 @@ pub fn run(global: &Global, args: &PlanArgs) -> Result<i32> {
     Ok(i32::from(entries.iter().any(|entry| entry.severity == "error")))
 }
 
-#[cold]
 fn entries(raw: &[u8], global: &Global, bundle: &Path) -> Vec<Entry> {
     let mut examination = Examination::new(raw);
     if let Some(spec) = examination.spec() {
@@ -81,7 +79,6 @@ fn rules(spec: &Spec, examination: &mut Examination<'_>) {
 
 /// What only planning finds. A part of the plan tells its first fault, so that what is at fault is taken out and
 /// planned again. Gives the spec that can be planned.
-#[cold]
 fn plans(mut spec: Spec, examination: &mut Examination<'_>, global: &Global, bundle: &Path) -> Option<Spec> {
     let create = CreateArgs { id: "ID".into(), ..CreateArgs::default() };
     let mut request = match request(global, &create, bundle) {

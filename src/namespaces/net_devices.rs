@@ -75,7 +75,6 @@ struct Address {
 ///
 /// # Errors
 /// The device that failed, by its JSON path. Those moved before stay where they are.
-#[cold]
 pub fn move_all(devices: &[NetDevice], target: BorrowedFd<'_>) -> Result<()> {
     let mut here = Socket::open(0).context("open a netlink socket")?;
     let mut there =

@@ -8,7 +8,6 @@ use crate::error::Error;
 
 /// The faults of each part of the plan, beyond the rules of `spec::validate`, and the warnings. A part gives its first
 /// fault.
-#[cold]
 pub fn faults(spec: &Spec, request: &Request<'_>, host: &Host) -> (Vec<Error>, Vec<String>) {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
     faults.extend(namespaces::plan(spec, &request.caller).err());

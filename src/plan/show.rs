@@ -33,7 +33,6 @@ impl List {
 }
 
 /// Everything that the plan does, in order.
-#[cold]
 pub fn steps(plan: &Plan) -> Vec<Shown> {
     let mut list = List(Vec::new());
     cgroup(plan, &mut list);

@@ -14,7 +14,6 @@ use crate::plan::Plan;
 use crate::rootfs::tree::{MountAction, MountOp};
 
 /// The whole sentence of a failure.
-#[cold]
 pub fn failure(plan: &Plan, failure: &Failure) -> Error {
     let Failure { position, fault, text } = failure;
     match position.step {
@@ -49,7 +48,6 @@ pub fn failure(plan: &Plan, failure: &Failure) -> Error {
 }
 
 /// Where in config.json, or in the runtime's own work, a step belongs.
-#[cold]
 pub fn place(plan: &Plan, position: Position) -> String {
     let index = position.index;
     match position.step {
@@ -262,7 +260,6 @@ pub fn hook_failed(position: Position, text: &str) -> Error {
 }
 
 /// A failed execve(2), with its likely cause.
-#[cold]
 pub fn exec_failed(path: &str, errno: Errno) -> Error {
     let error = Error::new(Kind::System, format!("exec {path}: {}", errno_text(&errno.into())));
     match errno {
@@ -278,7 +275,6 @@ pub fn exec_failed(path: &str, errno: Errno) -> Error {
 }
 
 /// A failed setns(2).
-#[cold]
 pub fn join_failed(join: &Join, errno: Errno) -> Error {
     let path = join.path.to_string_lossy();
     let error = Error::system(
@@ -302,7 +298,6 @@ fn join_hint(errno: Errno) -> Option<&'static str> {
 }
 
 /// A failed clone3(2).
-#[cold]
 pub fn clone_failed(errno: Errno, plan: &Plan) -> Error {
     let namespaces = &plan.namespaces;
     if errno == Errno::INVAL

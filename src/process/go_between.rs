@@ -23,7 +23,6 @@ use crate::sys::page::SharedWord;
 ///
 /// # Errors
 /// What failed there, by JSON path.
-#[cold]
 pub fn clone_init(plan: &Plan, cgroup: &Cgroup, init: &Init<'_>, parent_end: &OwnedFd) -> Result<Child> {
     let user = Joins::open(&plan.namespaces.join_user)?;
     let pid = Joins::open(&plan.namespaces.join_pid)?;

@@ -21,7 +21,6 @@ const GID: &str = "linux.gidMappings";
 ///
 /// # Errors
 /// `linux.uidMappings: write /proc/N/uid_map: …`, `linux.uidMappings: newuidmap: …`.
-#[cold]
 pub fn write(proc: &Proc, pid: i32, maps: &IdMaps) -> Result<()> {
     if maps.deny_setgroups {
         let file = file(pid, "setgroups");
@@ -90,7 +89,6 @@ fn user() -> String {
 ///
 /// # Errors
 /// They differ: both are named.
-#[cold]
 pub fn compare(proc: &Proc, pid: i32, join: &Join, maps: &IdMaps) -> Result<()> {
     for (path, wanted) in [(UID, &maps.uid), (GID, &maps.gid)] {
         let doing = || format!("{path}: read /proc/{pid}/{}", map_file(path));

@@ -99,7 +99,6 @@ impl Notify {
     ///
     /// # Errors
     /// Those of bind(2).
-    #[cold]
     pub fn new(container: BorrowedFd<'_>, manager: Manager) -> Result<Option<Self>> {
         let kind = SocketType::DGRAM;
         let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)

@@ -21,7 +21,6 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 /// Those of connect(2); EAGAIN when the peer does not accept for ten seconds.
-#[cold]
 pub fn connect(path: &Path, kind: SocketType) -> Result<OwnedFd, Errno> {
     let socket = socket_with(AddressFamily::UNIX, kind, SocketFlags::CLOEXEC, None)?;
     set_socket_timeout(&socket, Timeout::Send, Some(PATIENCE))?;

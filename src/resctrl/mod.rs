@@ -84,7 +84,6 @@ impl<'a> Group<'a> {
     ///
     /// # Errors
     /// resctrl is not mounted; the group is not there though nothing would make it, or has other schemata.
-    #[cold]
     pub fn find(plan: &'a ResctrlPlan) -> Result<Self> {
         let failed =
             |error| Error::new(Kind::System, format!("linux.intelRdt: read /proc/self/mountinfo: {error}"));
@@ -170,7 +169,6 @@ impl<'a> Group<'a> {
     ///
     /// # Errors
     /// What failed, with the kernel's word on it; what was made is gone again then.
-    #[cold]
     pub fn create(&self) -> Result<()> {
         if self.missing {
             self.make(&self.dir, "linux.intelRdt")?;

@@ -35,7 +35,6 @@ pub struct Keep {
 ///
 /// # Errors
 /// ENOSPC (the tmpfs is full), ELOOP (deeper than 256 directories), EPERM (device nodes in a user namespace), EACCES.
-#[cold]
 pub fn copy(from: BorrowedFd<'_>, to: OwnedFd, keep: Keep) -> Result<(), Errno> {
     let root = to.try_clone().map_err(|_| Errno::MFILE)?;
     let mut copier = Copier { levels: Vec::new(), links: BTreeMap::new(), path: Vec::new(), keep, root };

@@ -56,7 +56,6 @@ pub type Mappings = Vec<(u32, u32, u32)>;
 ///
 /// # Errors
 /// Text that is no mapping; a relative range that is not in one of the container's.
-#[cold]
 pub fn maps(text: &str, container: &[Mappings; 2]) -> Result<(String, String), String> {
     let Ranges { uids, gids } = parse(text)?;
     let lines = |ranges: Vec<Range>, container: &Mappings| {

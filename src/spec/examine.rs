@@ -51,7 +51,6 @@ const LIMIT: usize = 200;
 
 impl<'a> Examination<'a> {
     /// Begins with the properties that are there.
-    #[cold]
     pub fn new(raw: &'a [u8]) -> Self {
         let mut this = Self {
             raw,
@@ -67,7 +66,6 @@ impl<'a> Examination<'a> {
     }
 
     /// What is said so far, in the text's order.
-    #[cold]
     pub fn findings(mut self) -> Vec<Finding> {
         let errors: Vec<String> = self.errors().map(|finding| finding.path.clone()).collect();
         // An error says more than a warning about the same place.
@@ -89,7 +87,6 @@ impl<'a> Examination<'a> {
     }
 
     /// The config as far as it can be read; each value that can't be is a finding.
-    #[cold]
     pub fn spec(&mut self) -> Option<Spec> {
         if self.blanked.iter().any(|(from, _)| *from == self.original.start) {
             return None;

@@ -99,7 +99,6 @@ pub fn resources(raw: &[u8]) -> Result<LinuxResources> {
 }
 
 /// The slow second look, taken only when something is wrong: find the path, overlook what may be overlooked.
-#[cold]
 fn explain(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
     let mut examination = Examination::new(raw);
     let spec = examination.spec();

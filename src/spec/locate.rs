@@ -41,7 +41,6 @@ pub struct Found<'n, 'p> {
 
 impl Node {
     /// Reads a text.
-    #[cold]
     pub fn parse(text: &[u8]) -> Self {
         let mut scanner = Scanner { text, at: 0, broken: false };
         scanner.blanks();
@@ -50,7 +49,6 @@ impl Node {
 
     /// Follows a path such as `mounts[2].options` or `linux.sysctl["net.core.somaxconn"]` as far as it goes. Names with
     /// dots in them may be quoted or not.
-    #[cold]
     pub fn find<'p>(&self, path: &'p str) -> Found<'_, 'p> {
         let (mut node, mut rest) = (self, path);
         while !rest.is_empty() {
@@ -66,7 +64,6 @@ impl Node {
     }
 
     /// The deepest value that holds the byte at `offset`, with its path; a member's name belongs to its value.
-    #[cold]
     pub fn at(&self, offset: usize) -> (String, &Self) {
         let (mut node, mut path) = (self, String::new());
         loop {

@@ -345,7 +345,6 @@ pub enum Oddity {
 }
 
 /// Looks through a config; tells each oddity with its path and place.
-#[cold]
 pub fn look(text: &[u8], config: &Node, tell: &mut impl FnMut(Oddity, String, &Node)) {
     Look { text, tell }.part(config, Part::Object(CONFIG), "");
 }

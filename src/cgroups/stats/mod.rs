@@ -233,7 +233,6 @@ impl Cgroup {
     ///
     /// # Errors
     /// A file can't be read for another reason than being absent, or has something that is no number; named.
-    #[cold]
     pub fn stats(&self) -> Result<Stats> {
         let mut stats = Stats::default();
         if let Some(directory) = self.unified() {

@@ -38,7 +38,6 @@ pub(super) fn add(directory: &Path, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-#[cold]
 fn read(directory: &Path, name: &str) -> Result<Option<Psi>> {
     let Some(text) = text(directory, name)? else { return Ok(None) };
     parse(&text).map(Some).ok_or_else(|| malformed(directory, name, &text))

@@ -26,7 +26,6 @@ pub(super) fn number(directory: &Path, name: &str) -> Result<u64> {
 }
 
 /// `key value` lines.
-#[cold]
 pub(super) fn keyed(directory: &Path, name: &str) -> Result<BTreeMap<String, u64>> {
     let mut found = BTreeMap::new();
     for line in text(directory, name)?.unwrap_or_default().lines() {
@@ -38,7 +37,6 @@ pub(super) fn keyed(directory: &Path, name: &str) -> Result<BTreeMap<String, u64
 }
 
 /// A list such as `0-3,8`.
-#[cold]
 pub(super) fn list(directory: &Path, name: &str) -> Result<Vec<u16>> {
     let text = text(directory, name)?.unwrap_or_default();
     ranges(text.trim()).ok_or_else(|| malformed(directory, name, &text))
@@ -64,7 +62,6 @@ pub(super) fn device(text: &str) -> Option<(u64, u64)> {
     Some((major.parse().ok()?, minor.parse().ok()?))
 }
 
-#[cold]
 pub(super) fn malformed(directory: &Path, name: &str, text: &str) -> Error {
     let shown: String = text.trim().chars().take(80).collect();
     Error::new(

@@ -155,7 +155,6 @@ fn entry(line: &str) -> Option<BlockIoEntry> {
 }
 
 /// The sizes for which the controller has files: `hugetlb.2MB.usage_in_bytes` is 2MB.
-#[cold]
 pub(super) fn huge_page_sizes(directory: &Path, ending: &str) -> Result<Vec<String>> {
     let mut sizes = Vec::new();
     let files = match std::fs::read_dir(directory) {

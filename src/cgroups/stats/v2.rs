@@ -74,7 +74,6 @@ fn block_io(directory: &Path, stats: &mut Stats) -> Result<()> {
     Ok(())
 }
 
-#[cold]
 fn huge_pages(directory: &Path, stats: &mut Stats) -> Result<()> {
     for size in super::v1::huge_page_sizes(directory, ".current")? {
         // Reservations are what the limit that runc writes last holds for.

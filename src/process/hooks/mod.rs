@@ -95,7 +95,6 @@ pub fn run(hook: &Hook, state_json: &[u8], cwd: &Path) -> Result<()> {
 /// # Errors
 /// `exec /x: no such file or directory`, `exit status 1, stdout: …, stderr: …`, `signal: killed, …`,
 /// `hook ran past specified timeout of 1.0s`.
-#[cold]
 fn carry_out(hook: &Hook, setting: &Setting<'_>) -> Result<()> {
     let path = hook.path();
     if !path.is_absolute() {
