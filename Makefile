@@ -25,8 +25,8 @@ demo: deps ## run a container, show what it sees, explain it, remove everything
 test: deps ## unit and integration tests, with totals
 	@scripts/test
 
-test-vm: deps ## the same tests in a virtual machine with pure cgroup v2 and systemd (CGROUP=v1 or hybrid for others)
-	@scripts/test-vm
+test-vm: deps ## the same tests in virtual machines: cgroup v2 and v1 with systemd, AppArmor, SELinux (ONLY=v1: one of them)
+	@scripts/test-vm $(ONLY)
 
 bench: deps ## Davit, crun, runc and the kernel's floor side by side (ROUNDS=60 DAVIT= CRUN= RUNC= ARGS=--details)
 	@test "$(DAVIT)" != target/release/davit || scripts/build auto
