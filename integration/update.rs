@@ -87,7 +87,8 @@ fn nothing() {
     let t = limited();
     update(&t, &[]).ok();
     update_json(&t, &json!({})).ok();
-    let empty = json!({ "memory": {}, "cpu": { "cpus": "", "mems": "" }, "pids": {}, "blockIO": {}, "devices": [] });
+    let empty =
+        json!({ "memory": {}, "cpu": { "cpus": "", "mems": "" }, "pids": {}, "blockIO": {}, "devices": [] });
     update_json(&t, &empty).ok();
     assert_eq!(memory(&t), (64, if cgroup::unified() { 32 } else { 96 }));
     assert_eq!((cpu(&t).as_str(), read(&t, "pids.max", "pids.max").as_str()), ("50000 100000", "20"));
@@ -150,9 +151,9 @@ fn block_io_weight() {
 /// [C16] [Q17] lists of block devices: one device is set, others keep theirs.
 #[test]
 fn throttled_devices_are_added() {
-    let devices = std::fs::read_dir("/sys/block").unwrap().filter_map(|entry| {
-        std::fs::read_to_string(entry.unwrap().path().join("dev")).ok()
-    });
+    let devices = std::fs::read_dir("/sys/block")
+        .unwrap()
+        .filter_map(|entry| std::fs::read_to_string(entry.unwrap().path().join("dev")).ok());
     let devices: Vec<_> = devices.map(|text| text.trim().to_owned()).take(2).collect();
     let [one, other] = &devices[..] else { return skip("fewer than two block devices") };
     let t = limited();
@@ -228,7 +229,8 @@ fn real_time() {
     let t = limited();
     if cgroup::unified() {
         only_davit!();
-        update(&t, &["--cpu-rt-runtime", "10000"]).fails(1, "--cpu-rt-runtime: cgroup v2 has nothing like it");
+        update(&t, &["--cpu-rt-runtime", "10000"])
+            .fails(1, "--cpu-rt-runtime: cgroup v2 has nothing like it");
         update(&t, &["--cpu-rt-period", "10000"]).fails(1, "--cpu-rt-period");
         return;
     }
@@ -396,7 +398,8 @@ fn put_back_as_a_whole() {
     only_davit!();
     let t = limited();
     need!(has(&t, "cpuset.cpus", "cpuset.cpus"), "the cpuset controller is not enabled");
-    let files = || (memory(&t), cpu(&t), read(&t, "cpu.shares", "cpu.weight"), read(&t, "pids.max", "pids.max"));
+    let files =
+        || (memory(&t), cpu(&t), read(&t, "cpu.shares", "cpu.weight"), read(&t, "pids.max", "pids.max"));
     let before = files();
     let mut resources = json!({
         "memory": { "limit": 80 * MIB, "swap": 200 * MIB },
@@ -417,7 +420,8 @@ fn put_back_as_a_whole() {
 #[test]
 fn unified() {
     let t = limited();
-    let resources = json!({ "pids": { "limit": 8 }, "unified": { "pids.max": "9", "memory.high": "50000000" } });
+    let resources =
+        json!({ "pids": { "limit": 8 }, "unified": { "pids.max": "9", "memory.high": "50000000" } });
     if cgroup::unified() {
         update_json(&t, &resources).ok();
         assert_eq!(read(&t, "pids.max", "pids.max"), "9");
@@ -437,13 +441,14 @@ fn huge_pages() {
     assert_eq!(read(&t, "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.max"), (4 * MIB).to_string());
 }
 
-/// A container that opens a device which no rule allows (1:4) and one that is always allowed (1:3), again and again.
+/// A container that opens a device which no rule allows (1:11, for writing: that needs no capability) and one that is always allowed (1:3), again and again.
 /// `/tmp/probe` has whether the first can be opened now, `/tmp/failed` a line for each time the other could not.
 fn prober() -> Test {
     let mut t = Test::new();
-    t.config.push("linux.devices", json!({ "type": "c", "path": "/dev/probe", "major": 1, "minor": 4 }));
+    t.config.push("linux.devices", json!({ "type": "c", "path": "/dev/probe", "major": 1, "minor": 11 }));
     t.sh("touch /tmp/failed; while :; do
-        if (: < /dev/probe); then echo yes; else echo no; fi > /tmp/new; mv /tmp/new /tmp/probe; (: < /dev/null) || echo null >> /tmp/failed; usleep 2000; done 2> /tmp/errors");
+        if (: > /dev/probe); then echo yes; else echo no; fi > /tmp/new; mv /tmp/new /tmp/probe
+        (: < /dev/null) || echo null >> /tmp/failed; usleep 2000; done 2> /tmp/errors");
     t.detach();
     t
 }
@@ -456,8 +461,8 @@ fn can_open(t: &Test, expected: &str) {
     });
 }
 
-fn mem_rule(access: &str) -> Value {
-    json!({ "allow": true, "type": "c", "major": 1, "minor": 4, "access": access })
+fn kmsg_rule(access: &str) -> Value {
+    json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": access })
 }
 
 /// [D12] an empty list of devices, which kubelet and containerd send, and none at all change nothing.
@@ -471,7 +476,7 @@ fn no_devices_no_change() {
     can_open(&t, "no");
     t.rt(&["delete", "--force", &t.id]).ok();
     // The other way round: what is allowed stays so.
-    t.config.set("linux.resources.devices", json!([{ "allow": false, "access": "rwm" }, mem_rule("rwm")]));
+    t.config.set("linux.resources.devices", json!([{ "allow": false, "access": "rwm" }, kmsg_rule("rwm")]));
     t.detach();
     can_open(&t, "yes");
     update_json(&t, &json!({ "devices": [] })).ok();
@@ -487,7 +492,7 @@ fn devices_change() {
     let t = prober();
     can_open(&t, "no");
     for _ in 0..3 {
-        update_json(&t, &json!({ "devices": [{ "allow": false, "access": "rwm" }, mem_rule("rwm")] })).ok();
+        update_json(&t, &json!({ "devices": [{ "allow": false, "access": "rwm" }, kmsg_rule("rwm")] })).ok();
         can_open(&t, "yes");
         update_json(&t, &json!({ "devices": [{ "allow": false, "access": "rwm" }] })).ok();
         can_open(&t, "no");
