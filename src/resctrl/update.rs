@@ -37,12 +37,12 @@ fn resource(line: &str) -> &str {
     line.split(':').next().unwrap_or("").trim()
 }
 
-fn line_of<'p>(present: &'p str, name: &str) -> Option<&'p str> {
+pub(super) fn line_of<'p>(present: &'p str, name: &str) -> Option<&'p str> {
     present.lines().find(|line| resource(line) == name)
 }
 
 /// The kernel tells more than an errno in a file of the root, which the group is or is in.
-fn last_status(group: &Path) -> Option<String> {
+pub(super) fn last_status(group: &Path) -> Option<String> {
     let texts = [Some(group), group.parent()].into_iter().flatten();
     let text =
         texts.filter_map(|dir| std::fs::read_to_string(dir.join("info/last_cmd_status")).ok()).next()?;
