@@ -46,4 +46,5 @@ mod security;
 mod state;
 mod stats;
 mod support;
+mod systemd;
 mod validate;

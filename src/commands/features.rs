@@ -294,7 +294,8 @@ mod tests {
         );
         assert_eq!(features.hooks().as_ref().unwrap().len(), 6);
         let unsafe_ones = features.potentially_unsafe_config_annotations().as_deref();
-        assert_eq!(unsafe_ones, Some(&["run.oci.keep_original_groups".to_string()][..]));
+        let expected = ["org.systemd.property.", "run.oci.keep_original_groups"].map(str::to_string);
+        assert_eq!(unsafe_ones, Some(&expected[..]));
     }
 
     /// [J4] Sorted, each once, with `rro` and without what is data or has its own entry.
