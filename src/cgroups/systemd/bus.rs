@@ -92,13 +92,12 @@ impl Bus {
     }
 
     /// "Authentication Protocol", EXTERNAL without a name: who we are the socket tells, also from within a user
-    /// namespace, where our own number would be another one.
+    /// namespace, where our own number would be another one. All at once, as sd-bus does it: systemd's own socket
+    /// overlooks a first call that arrives together with BEGIN.
     fn authenticate(&mut self, deadline: Instant) -> Result<(), Failure> {
-        self.send(b"\0AUTH EXTERNAL\r\n", deadline)?;
+        self.send(b"\0AUTH EXTERNAL\r\nDATA\r\nBEGIN\r\n", deadline)?;
         self.expect(b"DATA", deadline)?;
-        self.send(b"DATA\r\n", deadline)?;
-        self.expect(b"OK", deadline)?;
-        self.send(b"BEGIN\r\n", deadline)
+        self.expect(b"OK", deadline)
     }
 
     fn expect(&mut self, word: &[u8], deadline: Instant) -> Result<(), Failure> {
