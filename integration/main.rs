@@ -46,5 +46,6 @@ mod security;
 mod state;
 mod stats;
 mod support;
+mod systemd;
 mod update;
 mod validate;

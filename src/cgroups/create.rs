@@ -27,7 +27,10 @@ impl Cgroup {
     /// One line with the JSON path, the file and the value. What was made is removed again. A cgroup that was there
     /// before and has processes or is frozen is refused (features.md C8).
     pub fn create(plan: &CgroupPlan) -> Result<Self> {
-        let mut making = Making { plan, cgroup: Self::default(), index: Vec::new() };
+        if plan.scope.is_some() {
+            return Self::before_scope(plan);
+        }
+        let mut making = Making { plan, cgroup: Self::default(), index: Vec::new(), started: false };
         match making.run() {
             Ok(()) => Ok(making.cgroup),
             Err(error) => {
@@ -55,15 +58,17 @@ impl Cgroup {
 }
 
 /// A creation under way.
-struct Making<'p> {
-    plan: &'p CgroupPlan,
-    cgroup: Cgroup,
+pub(super) struct Making<'p> {
+    pub(super) plan: &'p CgroupPlan,
+    pub(super) cgroup: Cgroup,
     /// For each planned directory its place in the record; `None`: gone without.
-    index: Vec<Option<usize>>,
+    pub(super) index: Vec<Option<usize>>,
+    /// systemd has started the unit: its cgroups are there, with init in them, and count as made.
+    pub(super) started: bool,
 }
 
 impl Making<'_> {
-    fn run(&mut self) -> Result<()> {
+    pub(super) fn run(&mut self) -> Result<()> {
         for at in 0..self.plan.directories.len() {
             self.directory(at)?;
         }
@@ -96,6 +101,7 @@ impl Making<'_> {
             Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if self.plan.rootless => return self.denied(at),
             Err(errno) => return Err(Error::system(format_args!("make cgroup {}", path.display()), errno)),
         };
+        let made = made || self.started;
         if !made {
             refuse_used(&path, &planned.controllers)?;
         }
@@ -304,7 +310,7 @@ fn enable(directory: &Path, controllers: &[&str]) {
 }
 
 /// features.md C8: a cgroup that was there before must be unused.
-fn refuse_used(path: &Path, controllers: &str) -> Result<()> {
+pub(super) fn refuse_used(path: &Path, controllers: &str) -> Result<()> {
     let pids = processes::list(path)?;
     if !pids.is_empty() {
         let text = format!("container's cgroup is not empty: {} process(es) found", pids.len());

@@ -1,4 +1,4 @@
-//! Control groups by the cgroupfs driver: v1, hybrid (v1 limits with a cgroup2 tree beside them) and v2.
+//! Control groups, made by the runtime itself or by systemd: v1, hybrid (v1 limits with a cgroup2 tree beside them) and v2.
 //!
 //! `plan::cgroup` decides ([`CgroupPlan`]), [`Cgroup::create`] carries it out, [`Record`] is what the state keeps.
 //! Cgroup file systems have no symbolic links and only their owner can make directories in them, so absolute paths
@@ -21,8 +21,10 @@ mod processes;
 mod record;
 mod remove;
 mod restore;
+mod scope;
 mod stats;
 mod steps;
+pub mod systemd;
 #[cfg(test)]
 mod tests;
 mod threaded;
@@ -40,7 +42,7 @@ pub use oom::OomWatch;
 pub use present::Present;
 pub use record::{Directory, Driver, Record};
 pub use stats::{Pressure, Psi, Stats};
-pub use steps::{CgroupPlan, PlannedDir, Write};
+pub use steps::{CgroupPlan, PlannedDir, ScopePlan, Write};
 
 use crate::error::{Error, Kind, Result};
 
@@ -52,6 +54,8 @@ pub struct Cgroup {
     fd: Option<OwnedFd>,
     /// Parents that were made on the way, outermost first; none for a cgroup from the state.
     parents: Vec<PathBuf>,
+    /// What systemd would not take.
+    warnings: Vec<String>,
 }
 
 impl Cgroup {

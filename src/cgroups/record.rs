@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use super::systemd::Unit;
+
 /// Enough to find, pause, kill and remove a container's cgroups without looking at the host's layout again.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -13,6 +15,9 @@ pub struct Record {
     /// One a hierarchy; none at all for a rootless container that runs without cgroups.
     #[serde(default)]
     pub directories: Vec<Directory>,
+    /// The unit, with the systemd driver.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unit: Option<Unit>,
 }
 
 /// Who makes and removes the directories.
@@ -22,6 +27,8 @@ pub enum Driver {
     /// The runtime itself, by mkdir and rmdir.
     #[default]
     Cgroupfs,
+    /// systemd, as a transient unit.
+    Systemd,
 }
 
 /// One cgroup of the container.

@@ -16,12 +16,14 @@ impl Cgroup {
     /// gone already is a success. Parents are never removed.
     ///
     /// # Errors
-    /// Names the first cgroup that is still busy after ten seconds, and its processes. The others are removed.
+    /// systemd does not stop its unit; names the first cgroup that is still busy after ten seconds, and its processes. The others are removed.
     pub fn remove(&self) -> Result<()> {
+        // First, or systemd would find its cgroup gone.
+        let stopped = self.stop_unit();
         let deadline = Instant::now() + PATIENCE;
         let made = self.record.directories.iter().filter(|directory| directory.made);
         // The errors after the first tell the same story in other hierarchies.
-        made.map(|directory| remove(&directory.path, deadline)).fold(Ok(()), Result::and)
+        made.map(|directory| remove(&directory.path, deadline)).fold(stopped, Result::and)
     }
 }
 

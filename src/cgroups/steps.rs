@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::devices::DeviceRules;
 use super::record::{Directory, Driver, Record};
+use super::systemd::{Property, Unit};
 
 /// Everything that is decided about a container's cgroups.
 #[derive(Clone, Debug, Default, Serialize)]
@@ -19,12 +20,25 @@ pub struct CgroupPlan {
     pub devices: Option<DeviceRules>,
     /// The runtime has no full rights: a directory that may not be made is gone without, if nothing needs it.
     pub rootless: bool,
+    /// The unit that systemd is to make; absent where the runtime makes the directories itself.
+    pub scope: Option<ScopePlan>,
     /// config.json has a `linux.cgroupsPath`.
     pub explicit_path: bool,
     /// The uid that the v2 cgroup is given to (config-linux.md, "Cgroup ownership").
     pub owner: Option<u32>,
     /// What config.json asks for and is left out by design; for the log.
     pub warnings: Vec<String>,
+}
+
+/// The unit of a container.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct ScopePlan {
+    /// Its name, and who makes it.
+    pub unit: Unit,
+    /// A slice has no processes of its own when it starts; init is moved into it then.
+    pub is_slice: bool,
+    /// What it is made with, but for init's pid. The last of a name counts.
+    pub properties: Vec<Property>,
 }
 
 /// One cgroup to make.
@@ -70,6 +84,8 @@ impl CgroupPlan {
             path: dir.path.clone(),
             made: true,
         };
-        Record { driver: Driver::Cgroupfs, directories: self.directories.iter().map(directory).collect() }
+        let unit = self.scope.as_ref().map(|scope| scope.unit.clone());
+        let driver = if unit.is_some() { Driver::Systemd } else { Driver::Cgroupfs };
+        Record { driver, directories: self.directories.iter().map(directory).collect(), unit }
     }
 }

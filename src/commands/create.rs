@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
+use crate::cgroups::systemd;
 use crate::cgroups::{self, Cgroup, Host, Layout};
 use crate::cli::{CgroupManager, CreateArgs, Global, Rootless};
 use crate::container::{self, Container, Id, Process, Record, State, Status, Store, StoredHooks};
@@ -104,7 +105,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     let container = store.create(&id, record, Some(&loaded.raw))?;
     let made = assemble(&plan, container, group.as_ref(), &mut orders)
         .context("unable to start container process")?;
-    for warning in loaded.warnings.iter().chain(&plan.warnings) {
+    for warning in loaded.warnings.iter().chain(&plan.warnings).chain(made.cgroup.warnings()) {
         log.warn(warning);
     }
     Ok(made)
@@ -192,6 +193,7 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
         Rootless::False => false,
         Rootless::Auto => caller.uid != 0 || caller.confined,
     };
+    let by_systemd = global.cgroup_manager == CgroupManager::Systemd;
     Ok(Request {
         id: &args.id,
         caller,
@@ -202,7 +204,7 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
         listen: Listen::default(),
         notify: None,
         cgroup: plan::cgroup::Options {
-            systemd: global.cgroup_manager == CgroupManager::Systemd,
+            systemd: by_systemd.then(|| systemd::Manager::find(rootless)).transpose()?,
             rootless,
             user_namespace: caller.confined,
         },
@@ -319,7 +321,7 @@ fn assemble(
     group: Option<&Group<'_>>,
     orders: &mut Orders,
 ) -> Result<Made> {
-    let cgroup = match cgroups::Cgroup::create(&plan.cgroup) {
+    let mut cgroup = match cgroups::Cgroup::create(&plan.cgroup) {
         Ok(cgroup) => cgroup,
         Err(error) => {
             let _ = container.remove_dir();
@@ -331,7 +333,7 @@ fn assemble(
         let _ = container.remove_dir();
         return Err(error);
     }
-    match bring_up(plan, &mut container, &cgroup, orders) {
+    match bring_up(plan, &mut container, &mut cgroup, orders) {
         Ok((child, notify)) => Ok(Made { container, cgroup, child, notify }),
         Err(error) => Err(unmake(plan, container, &cgroup, error)),
     }
@@ -340,7 +342,7 @@ fn assemble(
 fn bring_up(
     plan: &Plan,
     container: &mut Container,
-    cgroup: &Cgroup,
+    cgroup: &mut Cgroup,
     orders: &mut Orders,
 ) -> Result<(Child, Option<Notify>)> {
     container.record.cgroup = cgroup.record();

@@ -15,7 +15,7 @@ use crate::rootfs::{idmap, options};
 mod built {
     pub const HOOKS: &[&str] =
         &["prestart", "createRuntime", "createContainer", "startContainer", "poststart", "poststop"];
-    pub const SYSTEMD: bool = false;
+    pub const SYSTEMD: bool = true;
     pub const RDMA: bool = true;
     pub const APPARMOR: bool = true;
     pub const SELINUX: bool = true;
@@ -35,7 +35,7 @@ mod built {
     pub const MEMORY_POLICY_FLAGS: &[&str] =
         &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
     /// The annotations that change what this build does.
-    pub const UNSAFE_ANNOTATIONS: &[&str] = &["run.oci.keep_original_groups"];
+    pub const UNSAFE_ANNOTATIONS: &[&str] = &["org.systemd.property.", "run.oci.keep_original_groups"];
     pub const SECCOMP_ACTIONS: &[&str] = &[
         "SCMP_ACT_ALLOW",
         "SCMP_ACT_ERRNO",
@@ -293,7 +293,8 @@ mod tests {
         );
         assert_eq!(features.hooks().as_ref().unwrap().len(), 6);
         let unsafe_ones = features.potentially_unsafe_config_annotations().as_deref();
-        assert_eq!(unsafe_ones, Some(&["run.oci.keep_original_groups".to_string()][..]));
+        let expected = ["org.systemd.property.", "run.oci.keep_original_groups"].map(str::to_string);
+        assert_eq!(unsafe_ones, Some(&expected[..]));
     }
 
     /// [J4] Sorted, each once, with `rro` and without what is data or has its own entry.

@@ -132,7 +132,7 @@ mod tests {
             listen: Listen::default(),
             selinux: || false,
             notify: None,
-            cgroup: crate::plan::cgroup::Options { systemd: false, rootless: false, user_namespace: false },
+            cgroup: crate::plan::cgroup::Options::default(),
             no_cgroup: true,
         };
         let layout = Layout::V1 { hierarchies: Vec::new(), unified: None };

@@ -4,16 +4,17 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
 
-use super::{cgroup_v1, cgroup_v2, resources};
+use super::{cgroup_systemd, cgroup_v1, cgroup_v2, resources};
+use crate::cgroups::systemd::Manager;
 pub use crate::cgroups::{CgroupPlan, PlannedDir, Write};
 use crate::cgroups::{Host, Layout};
-use crate::error::{Error, Kind, Result};
+use crate::error::{Error, Result};
 
 /// How the runtime was called, as far as cgroups are concerned.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Options {
-    /// `--systemd-cgroup`
-    pub systemd: bool,
+    /// `--systemd-cgroup`: who makes the cgroups.
+    pub systemd: Option<Manager>,
     /// The runtime is not root, or `--rootless=true`: cgroups that may not be made are gone without if nothing
     /// needs them (features.md C15).
     pub rootless: bool,
@@ -32,14 +33,17 @@ pub fn plan(
     host: &Host,
     options: Options,
 ) -> Result<CgroupPlan> {
-    if options.systemd {
-        return Err(Error::new(Kind::Usage, "the systemd cgroup driver is not built into this version yet"));
-    }
     let explicit = cgroups_path.filter(|path| !path.as_os_str().is_empty());
-    let wanted = explicit.unwrap_or_else(|| Path::new(id));
-    let place = Place::new(wanted)?;
+    let (scope, directories) = match &options.systemd {
+        Some(manager) => {
+            let (scope, directories) = cgroup_systemd::place(explicit, id, host, manager)?;
+            (Some(scope), directories)
+        }
+        None => (None, directories(&Place::new(explicit.unwrap_or_else(|| Path::new(id)))?, host)),
+    };
     let mut plan = CgroupPlan {
-        directories: directories(&place, host),
+        directories,
+        scope,
         rootless: options.rootless,
         explicit_path: explicit.is_some(),
         ..CgroupPlan::default()
@@ -53,6 +57,10 @@ pub fn plan(
             Layout::V1 { .. } => cgroup_v1::writes(resources, &mut plan)?,
             Layout::V2 { .. } => cgroup_v2::writes(resources, &mut plan)?,
         }
+    }
+    if let Some(scope) = &mut plan.scope {
+        scope.properties.extend(plan.devices.iter().flat_map(cgroup_systemd::devices));
+        scope.properties.extend(resources.iter().flat_map(|one| cgroup_systemd::limits(one, host)));
     }
     if let (Layout::V1 { hierarchies, .. }, Some(rules)) = (&host.layout, &plan.devices) {
         rules.check_v1()?;
@@ -212,13 +220,10 @@ pub(super) mod tests {
         assert!(record.directories.iter().all(|directory| directory.made));
     }
 
-    /// [D13] No device rules in a user namespace; [C4] no systemd driver yet.
+    /// [D13] No device rules in a user namespace.
     #[test]
     fn options() {
         let inside = Options { user_namespace: true, ..Options::default() };
         assert_eq!(plan(None, None, "c1", &v2("/"), inside).unwrap().devices, None);
-        let systemd = Options { systemd: true, ..Options::default() };
-        let error = plan(None, None, "c1", &v2("/"), systemd).unwrap_err();
-        assert_eq!(error.to_string(), "the systemd cgroup driver is not built into this version yet");
     }
 }

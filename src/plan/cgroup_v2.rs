@@ -83,7 +83,7 @@ fn add_memory(memory: &LinuxMemory, writes: &mut Vec<Write>) -> Result<()> {
 
 /// features.md Q3: config.json's swap is memory and swap together, v2's is swap alone. -1 is no limit, `None`
 /// leaves it as it is.
-fn swap_max(limit: Option<i64>, swap: Option<i64>) -> Option<i64> {
+pub(super) fn swap_max(limit: Option<i64>, swap: Option<i64>) -> Option<i64> {
     match (limit, swap) {
         (Some(-1), None) | (_, Some(-1)) => Some(-1),
         (Some(limit), Some(swap)) => Some(swap - limit),
@@ -149,7 +149,7 @@ fn add_cpu(cpu: &LinuxCpu, writes: &mut Vec<Write>) -> Result<()> {
 }
 
 /// blkio's 10–1000 as io.weight's 1–10000.
-fn io_weight(weight: u16) -> u32 {
+pub(super) fn io_weight(weight: u16) -> u32 {
     1 + u32::from(weight.saturating_sub(10)) * 9999 / 990
 }
 

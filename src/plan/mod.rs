@@ -3,9 +3,11 @@
 pub mod activation;
 pub mod cgroup;
 mod cgroup_owner;
+mod cgroup_systemd;
 mod cgroup_v1;
 mod cgroup_v2;
 mod faults;
+mod gvariant;
 mod id_map;
 mod label;
 mod mounts;
@@ -232,7 +234,9 @@ fn cgroup_plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Cgroup
         return Ok(CgroupPlan::default());
     }
     let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
-    cgroup::plan(resources, path, request.id, host, request.cgroup)
+    let mut plan = cgroup::plan(resources, path, request.id, host, request.cgroup.clone())?;
+    cgroup_systemd::annotations(spec.annotations().as_ref(), &mut plan)?;
+    Ok(plan)
 }
 
 fn sysctl(spec: &Spec) -> Result<Vec<Sysctl>> {

@@ -86,6 +86,11 @@ fn text(string: &CStr) -> String {
 }
 
 fn cgroup(plan: &Plan, list: &mut List) {
+    if let Some(scope) = &plan.cgroup.scope {
+        let names: Vec<_> = scope.properties.iter().map(|property| property.name.as_str()).collect();
+        let detail = format!("{} with {}", scope.unit.name, names.join(" "));
+        list.add("parent", "start systemd unit", detail, "linux.cgroupsPath");
+    }
     for directory in &plan.cgroup.directories {
         let hierarchy = if directory.controllers.is_empty() { "cgroup2" } else { &directory.controllers };
         let detail = format!("{} ({hierarchy})", directory.path.display());

@@ -40,7 +40,12 @@ pub struct Sockets {
 ///
 /// # Errors
 /// What failed, in the parent or in init, as one sentence.
-pub fn launch(plan: &Plan, container: &mut Container, cgroup: &Cgroup, sockets: Sockets) -> Result<Child> {
+pub fn launch(
+    plan: &Plan,
+    container: &mut Container,
+    cgroup: &mut Cgroup,
+    sockets: Sockets,
+) -> Result<Child> {
     let progress = Progress::new().context("share a page with init")?;
     let (parent_end, child_end) = channel::pair().context("make the channel to init")?;
     let proc = Proc::open().context("open /proc")?;
@@ -135,7 +140,7 @@ fn enter_pid_namespace(join: &Join) -> Result<OwnedFd> {
 fn attend(
     plan: &Plan,
     container: &mut Container,
-    cgroup: &Cgroup,
+    cgroup: &mut Cgroup,
     proc: &Proc,
     channel: &OwnedFd,
     pid: i32,
@@ -150,9 +155,8 @@ fn attend(
     if let (Some(join), Some(maps)) = (&plan.namespaces.join_user, &plan.namespaces.expected_maps) {
         id_maps::compare(proc, pid, join, maps)?;
     }
-    if cgroup.clone_into_fd().is_none() {
-        cgroup.attach(pid)?;
-    }
+    cgroup.enter(&plan.cgroup, pid)?;
+    container.record.cgroup = cgroup.record();
     if let Some(group) = &container.record.resctrl {
         group.attach(pid)?;
     }
