@@ -233,7 +233,8 @@ fn help_texts() {
             let Command::Help(help) = command_of(&text) else { panic!("{text}") };
             assert!(help.starts_with(&format!("NAME:\n   davit {name} - ")), "{help}");
             for option in command.options {
-                assert!(help.contains(&format!("\n   --{}", option.long)), "{name} {}", option.long);
+                let shown = help.contains(&format!("\n   --{}", option.long));
+                assert_eq!(shown, !option.hidden, "{name} {}", option.long);
             }
         }
     }
