@@ -228,7 +228,7 @@ mod tests {
         for (text, fault) in [
             ("", "linux.resources: EOF while parsing"),
             ("[]", "linux.resources: must be an object"),
-            ("{\n \"cpu\": {\"shares\": \"x\"}}", "line 2 column 19: linux.resources.cpu.shares: "),
+            ("{\n \"cpu\": {\"shares\": \"x\"}}", "line 2 column 10: linux.resources.cpu.shares: "),
             (r#"{"memory": []}"#, "linux.resources.memory: must be an object"),
             (r#"{"devices": [{"allow": true, "type": "x"}]}"#, "linux.resources.devices[0].type: "),
         ] {
