@@ -33,7 +33,7 @@ pub fn run(root: &Path, args: &UpdateArgs, log: &Log) -> Result<i32> {
         return Err(Error::new(Kind::State, text).hint("the container was created without linux.intelRdt"));
     }
     let by_options = args.resources.is_none();
-    let done = change(&container, &wanted, &mut |text| log.warn(&place(by_options, text)));
+    let done = change(&container, &wanted, &mut |text| log.warn(place(by_options, text)));
     done.map_err(|error| if by_options { OPTIONS.iter().fold(error, renamed) } else { error })?;
     match &container.record.resctrl {
         Some(group) if !lines.is_empty() => group.update(&lines)?,
