@@ -124,7 +124,7 @@ fn limits() {
     s.is_gone();
 }
 
-/// [C20] [Q22] CPUs as a mask, and `unified` as properties and files.
+/// [C20] [Q22] CPUs as a mask, and `unified` as properties and files, at create and by update.
 #[test]
 fn unified_and_cpus() {
     need!(has_systemd() && cgroup::unified(), "systemd on cgroup v2: shown in the VM");
@@ -140,6 +140,14 @@ fn unified_and_cpus() {
     assert_eq!(cgroup::read(&s.t.cgroup, "cpuset.cpus", "cpuset.cpus"), "0");
     assert_eq!(cgroup::read(&s.t.cgroup, "memory.high", "memory.high"), "50331648");
     assert_eq!(cgroup::read(&s.t.cgroup, "memory.oom", "memory.oom.group"), "1");
+    // Nothing is no change; later verbs know the unit without being told.
+    s.t.verb(&["update", "--pids-limit", "88", "--cpuset-cpus", "", "--cpu-quota", "20000"]).ok();
+    s.is("TasksMax", "88");
+    s.is("AllowedCPUs", "0");
+    s.is("CPUQuotaPerSecUSec", "200ms");
+    assert_eq!(cgroup::read(&s.t.cgroup, "cpu.cfs_quota_us", "cpu.max"), "20000 100000");
+    s.t.verb(&["update", "--cpuset-cpus", "0-1"]).ok();
+    s.is("AllowedCPUs", "0-1");
 }
 
 /// [D11] systemd knows the devices, and its reload opens none that is closed.

@@ -217,6 +217,27 @@ pub fn limits(resources: &LinuxResources, host: &Host) -> Vec<Property> {
     list.properties
 }
 
+/// The properties of what `update` writes: merged with what was there, so that both say the same (features.md C16).
+pub fn changed(plan: &CgroupPlan) -> Vec<Property> {
+    let mut list = List { properties: Vec::new(), v2: true };
+    for write in &plan.writes {
+        let name = match &*write.file {
+            "memory.limit_in_bytes" => "MemoryLimit",
+            "cpu.shares" => "CPUShares",
+            "blkio.weight" => "BlockIOWeight",
+            file => {
+                list.unified(file, &write.value);
+                continue;
+            }
+        };
+        let number = if write.value == "-1" { Some(u64::MAX) } else { write.value.parse().ok() };
+        if let Some(number) = number {
+            list.add(name, number);
+        }
+    }
+    list.properties
+}
+
 struct List {
     properties: Vec<Property>,
     v2: bool,

@@ -3,7 +3,7 @@
 pub mod activation;
 pub mod cgroup;
 mod cgroup_owner;
-mod cgroup_systemd;
+pub mod cgroup_systemd;
 mod cgroup_v1;
 mod cgroup_v2;
 mod faults;
