@@ -1,0 +1,171 @@
+//! What an entry of the [`table`](super::table) says of an option or a command.
+
+/// An option's identity; how it is spelt is the table's matter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Opt {
+    All,
+    BlkioWeight,
+    Bundle,
+    CgroupManager,
+    Config,
+    ConsoleSocket,
+    CpuBurst,
+    CpuIdle,
+    CpuPeriod,
+    CpuQuota,
+    CpuRtPeriod,
+    CpuRtRuntime,
+    CpuShare,
+    CpusetCpus,
+    CpusetMems,
+    Criu,
+    Debug,
+    Detach,
+    File,
+    Force,
+    Format,
+    Help,
+    Interval,
+    Keep,
+    KernelMemory,
+    KernelMemoryTcp,
+    L3CacheSchema,
+    Log,
+    LogFormat,
+    LogLevel,
+    MemBwSchema,
+    Memory,
+    MemoryReservation,
+    MemorySwap,
+    NoNewKeyring,
+    NoPivot,
+    NoStream,
+    NoSubreaper,
+    PidFile,
+    PidfdSocket,
+    PidsLimit,
+    PreserveFds,
+    Quiet,
+    Resources,
+    Root,
+    Rootless,
+    Stats,
+    SystemdCgroup,
+    Version,
+}
+
+/// A command's identity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Verb {
+    Create,
+    Delete,
+    Events,
+    Features,
+    Help,
+    Kill,
+    List,
+    Pause,
+    Plan,
+    Ps,
+    Resume,
+    Run,
+    Spec,
+    Start,
+    State,
+    Stats,
+    Update,
+    Validate,
+}
+
+/// What an option takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Nothing, or `=true` and `=false` in the words of Go's `strconv.ParseBool`.
+    Flag,
+    /// Any text, UTF-8 or not.
+    Text,
+    /// A decimal number from 0 to 2^32-1.
+    Number,
+}
+
+/// One option of the program or of a command.
+#[derive(Debug)]
+pub struct OptionSpec {
+    /// What it is.
+    pub opt: Opt,
+    /// The long name, without dashes.
+    pub long: &'static str,
+    /// The short name, without its dash.
+    pub short: Option<&'static str>,
+    /// What it takes.
+    pub kind: Kind,
+    /// The placeholder of the value in the help; empty for a flag.
+    pub value: &'static str,
+    /// Accepted, but not shown in the help.
+    pub hidden: bool,
+    /// One line for the help.
+    pub help: &'static str,
+    /// The default that the help shows.
+    pub default: Option<&'static str>,
+}
+
+/// One command.
+#[derive(Debug)]
+pub struct CommandSpec {
+    /// What it is.
+    pub verb: Verb,
+    /// The name on the command line.
+    pub name: &'static str,
+    /// Other names for it.
+    pub aliases: &'static [&'static str],
+    /// How the help shows the arguments.
+    pub arguments: &'static str,
+    /// The least number of arguments.
+    pub min: usize,
+    /// The greatest number of arguments.
+    pub max: usize,
+    /// Everything after the first argument belongs to another program: no option is looked for there.
+    pub trailing: bool,
+    /// Callers read stdout and stderr of this command together as one answer: it prints no warning.
+    pub quiet: bool,
+    /// One line for the list of commands.
+    pub summary: &'static str,
+    /// The longer text; lines are indented by the help.
+    pub description: &'static str,
+    /// Its options, without `--help`.
+    pub options: &'static [OptionSpec],
+}
+
+pub(super) const fn flag(opt: Opt, long: &'static str, help: &'static str) -> OptionSpec {
+    OptionSpec { opt, long, short: None, kind: Kind::Flag, value: "", hidden: false, help, default: None }
+}
+
+pub(super) const fn text(
+    opt: Opt,
+    long: &'static str,
+    value: &'static str,
+    help: &'static str,
+) -> OptionSpec {
+    OptionSpec { opt, long, short: None, kind: Kind::Text, value, hidden: false, help, default: None }
+}
+
+impl OptionSpec {
+    pub(super) const fn short(self, short: &'static str) -> Self {
+        Self { short: Some(short), ..self }
+    }
+
+    pub(super) const fn default(self, default: &'static str) -> Self {
+        Self { default: Some(default), ..self }
+    }
+
+    pub(super) const fn hidden(self) -> Self {
+        Self { hidden: true, ..self }
+    }
+
+    /// Whether `name`, without dashes, is this option.
+    pub fn is(&self, name: &[u8]) -> bool {
+        self.long.as_bytes() == name || self.short.is_some_and(|short| short.as_bytes() == name)
+    }
+}
