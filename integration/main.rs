@@ -12,6 +12,7 @@ mod cgroup_tree;
 mod cgroups;
 mod cli;
 mod concurrency;
+mod contrib;
 mod copyup;
 mod delete_kill;
 mod devices;
