@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod attacks_more;
+mod capabilities;
 mod cgroup_tree;
 mod cgroups;
 mod cli;
