@@ -7,7 +7,7 @@ ROUNDS  ?= 60
 # The runtime that demo and bench use; another one's path may be given (DAVIT=/usr/sbin/runc make demo).
 DAVIT   ?= target/release/davit
 
-.PHONY: all help demo test test-vm bench lint deps musl gnu install uninstall clean
+.PHONY: all help demo test test-vm bench lint deps musl gnu install uninstall deb clean
 
 all: ## the release binary, target/release/davit: static, with musl where Rust has that target, else with glibc
 	@scripts/build auto
@@ -44,11 +44,18 @@ lint: ## formatting, clippy, and cargo-deny where it is installed
 deps: ## install what building, demo, tests and bench need (root), or name it
 	@scripts/deps
 
-install: all ## into $(DESTDIR)$(PREFIX)/bin
-	install -D -m 0755 target/release/davit "$(DESTDIR)$(PREFIX)/bin/davit"
+# Not built again when it is there: under sudo there often is no cargo.
+target/release/davit:
+	@scripts/build auto
 
-uninstall:
-	rm -f "$(DESTDIR)$(PREFIX)/bin/davit"
+install: target/release/davit ## the program, manual pages, completions, contrib (PREFIX=/usr/local DESTDIR=)
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install
+
+uninstall: ## what install has installed
+	@DESTDIR="$(DESTDIR)" PREFIX="$(PREFIX)" scripts/install --uninstall
+
+deb: all ## a Debian package, target/davit_VERSION_ARCHITECTURE.deb
+	@scripts/deb
 
 clean:
 	cargo clean

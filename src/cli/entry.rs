@@ -50,6 +50,7 @@ pub enum Opt {
     Resources,
     Root,
     Rootless,
+    Shell,
     Stats,
     SystemdCgroup,
     Version,
@@ -59,6 +60,7 @@ pub enum Opt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Verb {
+    Completion,
     Create,
     Delete,
     Events,
@@ -66,6 +68,7 @@ pub enum Verb {
     Help,
     Kill,
     List,
+    Man,
     Pause,
     Plan,
     Ps,

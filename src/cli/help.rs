@@ -7,7 +7,7 @@ use super::table::{COMMANDS, CommandSpec, GLOBAL, HELP, OptionSpec, Verb};
 /// The version of the OCI runtime specification that is implemented.
 pub const SPEC_VERSION: &str = "1.3.0";
 
-const ABOUT: &str = "\
+pub(super) const ABOUT: &str = "\
 davit runs containers that are described by the Open Container Initiative (OCI)
 runtime specification. It is a drop-in for runc.
 

@@ -3,9 +3,11 @@
 //! `table` says what there is, `parse` reads it by Go's rules, this file makes typed values (`types`) of it, `help`
 //! renders texts when somebody asks for them.
 
+mod completion;
 mod duration;
 mod entry;
 mod help;
+mod man;
 mod parse;
 mod root;
 pub mod table;
@@ -221,6 +223,14 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
             Some(topic) => help::command(find(&topic)?),
             None => help::program(),
         }),
+        Verb::Man => Command::Help(match operands.next() {
+            Some(topic) => man::command(find(&topic)?),
+            None => man::program(),
+        }),
+        Verb::Completion => match given.text(Opt::Shell).or_else(|| operands.next()) {
+            Some(shell) => Command::Help(completion::script(&shell)?),
+            None => return Err(usage("completion for which shell?").hint("bash, zsh or fish")),
+        },
     })
 }
 

@@ -10,11 +10,20 @@ const BUNDLE: OptionSpec =
     text(Opt::Bundle, "bundle", "DIR", "the bundle's directory, by default the current one").short("b");
 const CONFIG: OptionSpec =
     text(Opt::Config, "config", "FILE", "another file in place of the bundle's config.json").short("f");
-const CONSOLE_SOCKET: OptionSpec =
-    text(Opt::ConsoleSocket, "console-socket", "PATH", "AF_UNIX socket that gets the terminal's master end");
-const PIDFD_SOCKET: OptionSpec =
-    text(Opt::PidfdSocket, "pidfd-socket", "PATH", "AF_UNIX socket that gets a pidfd of the init process");
-const PID_FILE: OptionSpec = text(Opt::PidFile, "pid-file", "FILE", "write init's process id to this file");
+const CONSOLE_SOCKET: OptionSpec = text(
+    Opt::ConsoleSocket,
+    "console-socket",
+    "PATH",
+    "a listening AF_UNIX socket; the terminal's master end is sent to it",
+);
+const PIDFD_SOCKET: OptionSpec = text(
+    Opt::PidfdSocket,
+    "pidfd-socket",
+    "PATH",
+    "a listening AF_UNIX socket; a pidfd of init is sent to it",
+);
+const PID_FILE: OptionSpec =
+    text(Opt::PidFile, "pid-file", "FILE", "write the process id of init, as the host sees it, to this file");
 const NO_PIVOT: OptionSpec = flag(
     Opt::NoPivot,
     "no-pivot",
@@ -24,27 +33,39 @@ const NO_NEW_KEYRING: OptionSpec =
     flag(Opt::NoNewKeyring, "no-new-keyring", "keep the caller's session keyring, make no new one");
 const PRESERVE_FDS: OptionSpec = OptionSpec {
     kind: Kind::Number,
-    ..text(Opt::PreserveFds, "preserve-fds", "N", "pass N more file descriptors (stdio + $LISTEN_FDS + N)")
-        .default("0")
+    ..text(
+        Opt::PreserveFds,
+        "preserve-fds",
+        "N",
+        "pass N open descriptors on, from 3 (after those of $LISTEN_FDS)",
+    )
+    .default("0")
 };
 const OUTPUT_FORMAT: OptionSpec =
-    text(Opt::Format, "format", "FORMAT", "table or json").short("f").default("table");
+    text(Opt::Format, "format", "table|json", "how to print").short("f").default("table");
 
 /// The options before the command.
 pub const GLOBAL: &[OptionSpec] = &[
     text(Opt::Root, "root", "DIR", "directory of the containers' state, best on a tmpfs")
         .default("/run/davit"),
-    text(Opt::Log, "log", "FILE", "append log records to this file (default: stderr)"),
-    text(Opt::LogFormat, "log-format", "FORMAT", "text or json").default("text"),
-    text(Opt::LogLevel, "log-level", "LEVEL", "error, warning or debug").default("warning"),
+    text(Opt::Log, "log", "FILE", "append log records to this file, in place of stderr"),
+    text(Opt::LogFormat, "log-format", "text|json", "how log records are written").default("text"),
+    text(Opt::LogLevel, "log-level", "error|warning|debug", "the least weighty records that are written")
+        .default("warning"),
     flag(Opt::Debug, "debug", "the same as --log-level debug"),
     flag(
         Opt::SystemdCgroup,
         "systemd-cgroup",
-        "let systemd make the cgroup; cgroupsPath is then slice:prefix:name",
+        "the same as --cgroup-manager systemd; cgroupsPath is then slice:prefix:name",
     ),
-    text(Opt::CgroupManager, "cgroup-manager", "NAME", "cgroupfs, systemd or disabled").default("cgroupfs"),
-    text(Opt::Rootless, "rootless", "MODE", "ignore cgroup permission errors: true, false or auto")
+    text(
+        Opt::CgroupManager,
+        "cgroup-manager",
+        "cgroupfs|systemd|disabled",
+        "who makes the cgroup; disabled: nobody, the caller's is used",
+    )
+    .default("cgroupfs"),
+    text(Opt::Rootless, "rootless", "true|false|auto", "go on without a cgroup that may not be made")
         .default("auto"),
     text(Opt::Criu, "criu", "PATH", "obsolete: criu is found in $PATH").hidden(),
     flag(Opt::Version, "version", "print the version").short("v"),
@@ -83,6 +104,24 @@ The container id is your name for the container and is unique under --root.";
 
 /// The commands, in alphabetical order.
 pub const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        arguments: "[bash|zsh|fish]",
+        min: 0,
+        options: &[text(Opt::Shell, "shell", "bash|zsh|fish", "the shell, in place of the argument")],
+        ..on_container(
+            Verb::Completion,
+            "completion",
+            "print the completion script of a shell",
+            "\
+To have completion in the shell that runs now:
+
+    # source <(davit completion bash)
+    # source <(davit completion zsh)
+    # davit completion fish | source
+
+The package and \"make install\" put the scripts where shells look for them.",
+        )
+    },
     CommandSpec {
         options: &[
             BUNDLE,
@@ -177,6 +216,19 @@ Containers made with another --root are found by giving it:
     # davit --root DIR list",
         )
     },
+    CommandSpec {
+        arguments: "[command]",
+        min: 0,
+        ..on_container(
+            Verb::Man,
+            "man",
+            "print the manual page of the program or of a command",
+            "\
+Where the pages are not installed:
+
+    # davit man run | man -l -",
+        )
+    },
     on_container(
         Verb::Pause,
         "pause",
@@ -188,7 +240,7 @@ Returns when all of them are frozen. \"davit resume\" thaws them.",
         arguments: "",
         min: 0,
         max: 0,
-        options: &[BUNDLE, CONFIG, text(Opt::Format, "format", "FORMAT", "text or json").default("text")],
+        options: &[BUNDLE, CONFIG, text(Opt::Format, "format", "text|json", "how to print").default("text")],
         ..on_container(
             Verb::Plan,
             "plan",
@@ -289,21 +341,51 @@ waited, in percent), and how many processes were killed for lack of memory.",
         options: &[
             text(Opt::Resources, "resources", "FILE", "linux.resources as JSON; - is stdin").short("r"),
             text(Opt::BlkioWeight, "blkio-weight", "N", "weight for block devices, 10 to 1000"),
-            text(Opt::CpuPeriod, "cpu-period", "USEC", "period of the processor quota"),
-            text(Opt::CpuQuota, "cpu-quota", "USEC", "processor time in each period; -1 is no limit"),
-            text(Opt::CpuBurst, "cpu-burst", "USEC", "unused quota that may be saved up; 0 is none"),
-            text(Opt::CpuShare, "cpu-share", "N", "share of the processors, 1024 is normal"),
-            text(Opt::CpuRtPeriod, "cpu-rt-period", "USEC", "period of real-time scheduling (cgroup v1)"),
-            text(Opt::CpuRtRuntime, "cpu-rt-runtime", "USEC", "real-time budget in it (cgroup v1)"),
+            text(Opt::CpuPeriod, "cpu-period", "USEC", "period of the processor quota, in microseconds"),
+            text(
+                Opt::CpuQuota,
+                "cpu-quota",
+                "USEC",
+                "processor time in each period, in microseconds; -1: no limit",
+            ),
+            text(
+                Opt::CpuBurst,
+                "cpu-burst",
+                "USEC",
+                "unused quota that may be saved up, in microseconds; 0: none",
+            ),
+            text(Opt::CpuShare, "cpu-share", "N", "share of the processors, 2 to 262144; 1024 is normal"),
+            text(
+                Opt::CpuRtPeriod,
+                "cpu-rt-period",
+                "USEC",
+                "period of real-time scheduling, in microseconds (cgroup v1)",
+            ),
+            text(
+                Opt::CpuRtRuntime,
+                "cpu-rt-runtime",
+                "USEC",
+                "real-time budget in each, in microseconds (cgroup v1)",
+            ),
             text(Opt::CpuIdle, "cpu-idle", "0|1", "1: runs only where nobody else wants to"),
             text(Opt::CpusetCpus, "cpuset-cpus", "LIST", "the CPUs to use, as 0-2,7"),
-            text(Opt::CpusetMems, "cpuset-mems", "LIST", "the memory nodes to use"),
+            text(Opt::CpusetMems, "cpuset-mems", "LIST", "the memory nodes (NUMA) to use, as 0-1"),
             text(Opt::KernelMemory, "kernel-memory", "BYTES", "obsolete, ignored").hidden(),
             text(Opt::KernelMemoryTcp, "kernel-memory-tcp", "BYTES", "obsolete, ignored").hidden(),
-            text(Opt::Memory, "memory", "BYTES", "limit of memory, as 512m or 2g; -1 is no limit"),
-            text(Opt::MemoryReservation, "memory-reservation", "BYTES", "memory that is kept for it"),
-            text(Opt::MemorySwap, "memory-swap", "BYTES", "limit of memory and swap together"),
-            text(Opt::PidsLimit, "pids-limit", "N", "limit of processes and threads; -1 is no limit"),
+            text(Opt::Memory, "memory", "BYTES", "limit of memory, in bytes or as 512m, 2g; -1: no limit"),
+            text(
+                Opt::MemoryReservation,
+                "memory-reservation",
+                "BYTES",
+                "memory that is kept for it when others want it, in bytes or as 512m",
+            ),
+            text(
+                Opt::MemorySwap,
+                "memory-swap",
+                "BYTES",
+                "limit of memory and swap together, in bytes or as 2g; -1: no limit",
+            ),
+            text(Opt::PidsLimit, "pids-limit", "N", "limit of processes and threads together; -1: no limit"),
             text(Opt::L3CacheSchema, "l3-cache-schema", "SCHEMA", "lines for resctrl, as L3:0=f0"),
             text(Opt::MemBwSchema, "mem-bw-schema", "SCHEMA", "a line for resctrl, as MB:0=20"),
         ],
@@ -325,7 +407,7 @@ refused, those written before it are put back.",
         arguments: "",
         min: 0,
         max: 0,
-        options: &[BUNDLE, CONFIG, text(Opt::Format, "format", "FORMAT", "text or json").default("text")],
+        options: &[BUNDLE, CONFIG, text(Opt::Format, "format", "text|json", "how to print").default("text")],
         ..on_container(
             Verb::Validate,
             "validate",

@@ -129,7 +129,7 @@ pub enum PlanFormat {
 #[derive(Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Command {
-    /// Print this help; exit code 0.
+    /// Print this text: a help, a manual page, a completion script; exit code 0.
     Help(String),
     /// Print [`version`]; exit code 0.
     Version,
