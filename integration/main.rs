@@ -46,6 +46,7 @@ mod rootless;
 mod scheduling;
 mod schema;
 mod seccomp;
+mod seccomp_explain;
 mod security;
 mod state;
 mod stats;

@@ -85,5 +85,7 @@ fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
         Command::Update(args) => commands::update::run(&root(), args, log),
         Command::Plan(args) => commands::plan::run(global, args),
         Command::Validate(args) => commands::validate::run(global, args),
+        Command::SeccompDisasm(args) => commands::seccomp::disasm(args),
+        Command::SeccompExplain(args) => commands::seccomp::explain(args),
     }
 }

@@ -5,8 +5,10 @@
 #[allow(missing_docs)]
 pub enum Opt {
     All,
+    Arch,
     BlkioWeight,
     Bundle,
+    Caps,
     CgroupManager,
     Config,
     ConsoleSocket,
@@ -74,6 +76,9 @@ pub enum Verb {
     Ps,
     Resume,
     Run,
+    Seccomp,
+    SeccompDisasm,
+    SeccompExplain,
     Spec,
     Start,
     State,
@@ -119,7 +124,7 @@ pub struct OptionSpec {
 pub struct CommandSpec {
     /// What it is.
     pub verb: Verb,
-    /// The name on the command line.
+    /// The name on the command line; of a sub-command with that of its command before it.
     pub name: &'static str,
     /// Other names for it.
     pub aliases: &'static [&'static str],
@@ -139,6 +144,15 @@ pub struct CommandSpec {
     pub description: &'static str,
     /// Its options, without `--help`.
     pub options: &'static [OptionSpec],
+    /// Its sub-commands, in alphabetical order; one must be given if there are some.
+    pub commands: &'static [CommandSpec],
+}
+
+impl CommandSpec {
+    /// The word that calls it: its name, or the last part of a sub-command's.
+    pub fn word(&self) -> &'static str {
+        self.name.rsplit(' ').next().unwrap_or(self.name)
+    }
 }
 
 pub(super) const fn flag(opt: Opt, long: &'static str, help: &'static str) -> OptionSpec {

@@ -66,6 +66,10 @@ pub fn command(command: &CommandSpec) -> String {
             let _ = writeln!(text, "{indent}{line}");
         }
     }
+    if !command.commands.is_empty() {
+        text.push_str("\nCOMMANDS:\n");
+        columns(&mut text, command.commands.iter().map(|sub| (sub.word().into(), sub.summary.to_string())));
+    }
     text.push_str("\nOPTIONS:\n");
     options(&mut text, command.options);
     text

@@ -10,6 +10,7 @@ mod help;
 mod man;
 mod parse;
 mod root;
+mod seccomp;
 pub mod table;
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::error::{Error, Kind, Result};
 
 pub use self::help::{SPEC_VERSION, commit, version};
 pub use self::root::{StateRoot, default_root, in_user_namespace};
+pub use self::seccomp::SeccompArgs;
 pub use self::types::{
     CgroupManager, Command, CreateArgs, Global, Invocation, Level, LogFormat, PlanArgs, PlanFormat, Rootless,
     RunArgs, SpecArgs, StatsArgs, TableFormat, UsageError,
@@ -68,6 +70,10 @@ fn parse_into(
     };
     settings.map_err(plain)?;
     let spec = find(name).map_err(plain)?;
+    let spec = match sub_command(spec, args)? {
+        Ok(spec) => spec,
+        Err(help) => return Ok((spec.name, Command::Help(help))),
+    };
     global.quiet = spec.quiet;
     let (given, mut operands) = scan(spec.options, args, spec.trailing)
         .map_err(|error| (format!("Incorrect Usage: {error}\n\n{}", help::command(spec)), error))?;
@@ -138,14 +144,34 @@ fn cgroup_manager(given: &mut Given) -> Result<CgroupManager> {
     .unwrap_or_default())
 }
 
+/// The command itself, or the sub-command that the next argument names; else the help that was asked for.
+fn sub_command(
+    spec: &'static CommandSpec,
+    args: &mut impl Iterator<Item = OsString>,
+) -> Result<Result<&'static CommandSpec, String>, Fault> {
+    if spec.commands.is_empty() {
+        return Ok(Ok(spec));
+    }
+    let (given, operands) = scan(spec.options, args, true)
+        .map_err(|error| (format!("Incorrect Usage: {error}\n\n{}", help::command(spec)), error))?;
+    match operands.first() {
+        Some(name) if !given.flag(Opt::Help) => find_in(spec.commands, name).map(Ok).map_err(plain),
+        _ => Ok(Err(help::command(spec))),
+    }
+}
+
 /// The command called `name`.
 fn find(name: &OsStr) -> Result<&'static CommandSpec> {
+    find_in(COMMANDS, name)
+}
+
+fn find_in(commands: &'static [CommandSpec], name: &OsStr) -> Result<&'static CommandSpec> {
     let known =
-        |command: &&CommandSpec| command.name == name || command.aliases.iter().any(|alias| *alias == name);
-    COMMANDS.iter().find(known).ok_or_else(|| {
+        |command: &&CommandSpec| command.word() == name || command.aliases.iter().any(|alias| *alias == name);
+    commands.iter().find(known).ok_or_else(|| {
         let name = name.to_string_lossy();
         let error = Error::new(Kind::UnknownCommand, format!("No help topic for '{name}'"));
-        match closest(&name) {
+        match closest(commands, &name) {
             Some(close) => error.hint(format!("did you mean {close:?}?")),
             None => error,
         }
@@ -153,12 +179,12 @@ fn find(name: &OsStr) -> Result<&'static CommandSpec> {
 }
 
 /// The only command that begins with `name`, or the one at most two slips away.
-fn closest(name: &str) -> Option<&'static str> {
-    let mut begin = COMMANDS.iter().filter(|command| name.len() > 1 && command.name.starts_with(name));
+fn closest(commands: &'static [CommandSpec], name: &str) -> Option<&'static str> {
+    let mut begin = commands.iter().filter(|command| name.len() > 1 && command.word().starts_with(name));
     if let (Some(only), None) = (begin.next(), begin.next()) {
-        return Some(only.name);
+        return Some(only.word());
     }
-    crate::similar::closest(name, COMMANDS.iter().map(|command| command.name))
+    crate::similar::closest(name, commands.iter().map(CommandSpec::word))
 }
 
 /// The number of arguments (features.md G9, runc's words).
@@ -219,9 +245,14 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
         Verb::Update => Command::Update(Box::new(update::args(id()?, &mut given)?)),
         Verb::Plan => Command::Plan(plan_args(&mut given)?),
         Verb::Validate => Command::Validate(plan_args(&mut given)?),
-        Verb::Help => Command::Help(match operands.next() {
-            Some(topic) => help::command(find(&topic)?),
-            None => help::program(),
+        Verb::SeccompDisasm => Command::SeccompDisasm(seccomp::args(operands, &mut given)?),
+        Verb::SeccompExplain => Command::SeccompExplain(seccomp::args(operands, &mut given)?),
+        // A sub-command has been found before this.
+        Verb::Seccomp => Command::Help(help::program()),
+        Verb::Help => Command::Help(match (operands.next(), operands.next()) {
+            (None, _) => help::program(),
+            (Some(topic), None) => help::command(find(&topic)?),
+            (Some(topic), Some(sub)) => help::command(find_in(find(&topic)?.commands, &sub)?),
         }),
         Verb::Man => Command::Help(match operands.next() {
             Some(topic) => man::command(find(&topic)?),

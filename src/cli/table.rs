@@ -92,6 +92,7 @@ const fn on_container(
         summary,
         description,
         options: &[],
+        commands: &[],
     }
 }
 
@@ -101,6 +102,56 @@ container's root file system. config.json says what runs in the container
 (process.args); \"davit spec\" writes one to start from.
 
 The container id is your name for the container and is unique under --root.";
+
+const CAPS: OptionSpec = text(
+    Opt::Caps,
+    "caps",
+    "LIST",
+    "a profile of Docker or Podman: for a container with these capabilities, as CAP_CHOWN,CAP_KILL, all or none",
+)
+.default("Docker's own");
+
+/// The sub-commands of `seccomp`.
+const SECCOMP_COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        arguments: "<profile|bundle>",
+        options: &[
+            text(Opt::Arch, "arch", "NAME", "the program for a kernel of this architecture, as aarch64")
+                .default("this machine's"),
+            CAPS,
+        ],
+        ..on_container(
+            Verb::SeccompDisasm,
+            "seccomp disasm",
+            "print the program that the kernel would be given",
+            "\
+One instruction a line: ld loads a word of the call, jeq, jgt and jge compare it
+with a number and go to one label or the other, ret is the verdict.",
+        )
+    },
+    CommandSpec {
+        arguments: "<profile|bundle> [syscall [args...]]",
+        max: 8,
+        options: &[
+            text(Opt::Arch, "arch", "NAME", "calls of programs of this architecture only, as x86 or x32"),
+            CAPS,
+            text(Opt::Format, "format", "FORMAT", "text or json").default("text"),
+        ],
+        ..on_container(
+            Verb::SeccompExplain,
+            "seccomp explain",
+            "tell what happens to a system call, and which rule says so",
+            "\
+The call is a name or a number. Its arguments are numbers: 40, 0x28, 050. Those
+not given, or given as \"-\", may be any. Before a negative one goes \"--\":
+
+    # davit seccomp explain /run/bundle socket 40
+    # davit seccomp explain profile.json -- kill -1 9
+
+Without a call: what the profile says of every call that the kernel has.",
+        )
+    },
+];
 
 /// The commands, in alphabetical order.
 pub const COMMANDS: &[CommandSpec] = &[
@@ -177,8 +228,9 @@ The output is the features structure of the OCI runtime specification.",
     },
     CommandSpec {
         aliases: &["h"],
-        arguments: "[command]",
+        arguments: "[command [sub-command]]",
         min: 0,
+        max: 2,
         ..on_container(Verb::Help, "help", "show the list of commands, or the help of one", "")
     },
     CommandSpec {
@@ -281,6 +333,20 @@ container's processes. With --format json: an array of process ids.",
             PRESERVE_FDS,
         ],
         ..on_container(Verb::Run, "run", "create a container, start it, wait for its end", BUNDLE_TEXT)
+    },
+    CommandSpec {
+        arguments: "command [command options] [arguments...]",
+        min: 0,
+        max: 0,
+        commands: SECCOMP_COMMANDS,
+        ..on_container(
+            Verb::Seccomp,
+            "seccomp",
+            "what a seccomp profile says, and why",
+            "\
+A profile is a file, or the bundle that has it in its config.json. The file may
+hold config.json, a linux.seccomp object, or a profile of Docker or Podman.",
+        )
     },
     CommandSpec {
         arguments: "",

@@ -224,10 +224,15 @@ fn help_texts() {
         }
         assert!(help.contains("--root DIR") && !help.contains("criu"), "{help}");
     }
-    for command in COMMANDS {
+    let all = || COMMANDS.iter().flat_map(|command| std::iter::once(command).chain(command.commands));
+    for command in all() {
         let name = command.name;
         for text in [format!("{name} --help"), format!("{name} c1 -h"), format!("help {name}")] {
             if command.trailing && text.ends_with("c1 -h") {
+                continue;
+            }
+            if !command.commands.is_empty() && text.ends_with("c1 -h") {
+                assert_eq!(fault(&text).error.exit_code(), 3);
                 continue;
             }
             let Command::Help(help) = command_of(&text) else { panic!("{text}") };
@@ -380,11 +385,46 @@ fn bytes() {
     assert_eq!(fault.error.to_string(), "invalid container ID format");
 }
 
+/// A command with sub-commands: its help, and one of them.
+#[test]
+fn sub_commands() {
+    for text in ["seccomp", "seccomp -h", "help seccomp"] {
+        let Command::Help(help) = command_of(text) else { panic!("{text}") };
+        assert!(
+            help.contains("COMMANDS:\n   disasm   print") && help.contains("\n   explain  tell"),
+            "{help}"
+        );
+    }
+    let unknown = fault("seccomp explian p");
+    assert_eq!(unknown.error.exit_code(), 3);
+    assert!(unknown.error.to_string().contains("did you mean \"explain\"?"), "{}", unknown.error.to_string());
+    let Command::SeccompExplain(args) = command_of("seccomp explain --arch x86 p -- kill -1 - 0x10") else {
+        panic!()
+    };
+    let expected = SeccompArgs {
+        profile: "p".into(),
+        call: Some("kill".into()),
+        args: vec![Some(u64::MAX), None, Some(16)],
+        arch: Some("x86".into()),
+        ..SeccompArgs::default()
+    };
+    assert_eq!(args, expected);
+    assert_eq!(fault("seccomp explain p kill x").error.exit_code(), 1);
+    assert!(line("seccomp explain").is_err() && line("seccomp explain p c 1 2 3 4 5 6 7").is_err());
+    assert!(line("seccomp disasm p read").is_err() && line("seccomp disasm --format json p").is_err());
+}
+
 /// The table itself: names are unique, the order is the alphabet's, an option's kind and placeholder agree.
 #[test]
 fn table_is_sound() {
+    let all = || COMMANDS.iter().flat_map(|command| std::iter::once(command).chain(command.commands));
     assert!(COMMANDS.is_sorted_by_key(|command| command.name));
-    let lists = COMMANDS.iter().map(|command| command.options).chain([GLOBAL]);
+    for command in COMMANDS {
+        assert!(command.commands.is_sorted_by_key(|sub| sub.name));
+        let front = format!("{} ", command.name);
+        assert!(command.commands.iter().all(|sub| sub.name == front.clone() + sub.word()));
+    }
+    let lists = all().map(|command| command.options).chain([GLOBAL]);
     for options in lists {
         let mut names: Vec<_> =
             options.iter().flat_map(|option| [Some(option.long), option.short]).flatten().collect();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::root::{StateRoot, default_root};
+use super::seccomp::SeccompArgs;
 use super::update::UpdateArgs;
 use crate::error::Error;
 
@@ -115,7 +116,7 @@ pub enum TableFormat {
     Json,
 }
 
-/// `--format` of `plan` and `validate`.
+/// `--format` of `plan`, `validate` and `seccomp explain`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlanFormat {
     /// For people.
@@ -180,6 +181,8 @@ pub enum Command {
     Plan(PlanArgs),
     /// It takes what `plan` takes.
     Validate(PlanArgs),
+    SeccompDisasm(SeccompArgs),
+    SeccompExplain(SeccompArgs),
 }
 
 /// `create`.

@@ -13,6 +13,7 @@ pub mod plan;
 pub mod ps;
 pub mod resume;
 pub mod run;
+pub mod seccomp;
 pub mod spec;
 pub mod start;
 pub mod state;

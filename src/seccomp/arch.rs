@@ -28,6 +28,8 @@ pub(super) type Slot = usize;
 /// Slots of an architecture: numbers, then ARM's private calls (0x0f0000 + n).
 pub(super) const SLOTS: usize = 640;
 const FIRST_PRIVATE: u16 = 632;
+/// `__ARM_NR_BASE`.
+const PRIVATE_BASE: u32 = 0x000F_0000;
 const ABSENT: u16 = 0xFFFF;
 const PRIVATE: u16 = 0xF000;
 
@@ -82,9 +84,33 @@ impl Abi {
     pub(super) fn number(&self, slot: Slot) -> u32 {
         let slot = u32::try_from(slot).unwrap_or(u32::MAX);
         match slot.checked_sub(u32::from(FIRST_PRIVATE)) {
-            Some(private) => 0x000F_0000 + private,
+            Some(private) => PRIVATE_BASE + private,
             None => self.base + slot,
         }
+    }
+
+    /// The reverse of [`Abi::number`], for any number.
+    pub(super) fn slot_of(&self, number: u32) -> Option<Slot> {
+        let private = u32::from(FIRST_PRIVATE);
+        let slot = match number.checked_sub(self.base).filter(|slot| *slot < private) {
+            Some(slot) => Some(slot),
+            None => number.checked_sub(PRIVATE_BASE).and_then(|call| private.checked_add(call)),
+        };
+        usize::try_from(slot?).ok().filter(|slot| *slot < SLOTS)
+    }
+
+    /// The calls, by name, with their numbers.
+    pub(super) fn calls(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
+        (0..tables::COUNT).filter_map(|id| {
+            let number = self.number(self.slot(id)?);
+            Some((std::str::from_utf8(name(id)).unwrap_or_default(), number))
+        })
+    }
+
+    /// The name of the call behind socketcall(2) or ipc(2).
+    pub(super) fn behind(&self, multiplexer: Slot, call: u64) -> Option<&'static str> {
+        let found = (0..tables::COUNT).find(|id| self.multiplexed(*id) == Some((multiplexer, call)))?;
+        std::str::from_utf8(name(found)).ok()
     }
 
     /// The slot of socketcall(2) or ipc(2) and the number of `name` behind it, where the architecture has that.
@@ -100,7 +126,7 @@ impl Abi {
 }
 
 /// The architecture this program was built for.
-pub(super) const NATIVE: Arch = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
+pub const NATIVE: Arch = if cfg!(all(target_arch = "x86_64", target_pointer_width = "64")) {
     Arch::ScmpArchX86_64
 } else if cfg!(target_arch = "x86_64") {
     Arch::ScmpArchX32
@@ -138,7 +164,7 @@ pub(super) const NATIVE: Arch = if cfg!(all(target_arch = "x86_64", target_point
 
 /// Whether a kernel that runs `native` programs may also run those of `other`. Others need no code in the program:
 /// no call of theirs can come.
-pub(super) fn may_meet(native: Arch, other: Arch) -> bool {
+pub fn may_meet(native: Arch, other: Arch) -> bool {
     family(native) == family(other)
 }
 

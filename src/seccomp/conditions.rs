@@ -190,7 +190,7 @@ impl Ranges<'_> {
 }
 
 /// Whether a comparison holds for an argument, of which the bits of `width` count.
-fn holds(condition: &Condition, argument: u64, width: u64) -> bool {
+pub(super) fn holds(condition: &Condition, argument: u64, width: u64) -> bool {
     let (argument, datum) = (argument & condition.mask & width, condition.datum & width);
     match condition.operator {
         Eq | MaskedEq => argument == datum,

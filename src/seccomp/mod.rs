@@ -25,7 +25,10 @@
 mod arch;
 mod assembler;
 mod conditions;
+mod disasm;
+pub mod engines;
 mod error;
+mod explain;
 #[cfg(test)]
 mod interpreter;
 mod profile;
@@ -33,11 +36,15 @@ mod program;
 mod tables;
 #[cfg(test)]
 mod tests;
+pub mod words;
 
 use oci_spec::runtime::{Arch, LinuxSeccomp, LinuxSeccompFilterFlag};
 use seccompiler::sock_filter;
 
+pub use arch::{NATIVE, may_meet};
+pub use disasm::disassemble;
 pub use error::CompileError;
+pub use explain::{Answer, Condition, Explainer, Holds, Outcome, Reason, name, names, number};
 
 /// A filter ready for [`crate::sys::seccomp::load`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,7 +69,10 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Option<Program>, CompileError> 
 }
 
 /// As [`compile`], for a kernel of another architecture.
-fn compile_for(profile: &LinuxSeccomp, native: Arch) -> Result<Option<Program>, CompileError> {
+///
+/// # Errors
+/// As [`compile`].
+pub fn compile_for(profile: &LinuxSeccomp, native: Arch) -> Result<Option<Program>, CompileError> {
     if *profile == LinuxSeccomp::default() {
         return Ok(None);
     }

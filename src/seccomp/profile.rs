@@ -17,13 +17,15 @@ const MAX_TRACE_DATA: u32 = 0xFFFF;
 
 /// One comparison of one argument. `LinuxSeccompOperator` and all values are unsigned 64 bits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Condition {
-    pub(super) index: u8,
-    pub(super) operator: LinuxSeccompOperator,
+pub struct Condition {
+    /// The argument, 0 to 5.
+    pub index: u8,
+    /// How it is compared.
+    pub operator: LinuxSeccompOperator,
     /// Compared with the argument, or with its masked bits.
-    pub(super) datum: u64,
+    pub datum: u64,
     /// All ones but for MASKED_EQ.
-    pub(super) mask: u64,
+    pub mask: u64,
 }
 
 /// Conditions that must all hold for an action.

@@ -25,11 +25,7 @@ pub(super) fn build(
     listed: &[Arch],
     native: Arch,
 ) -> Result<Vec<sock_filter>, CompileError> {
-    use LinuxSeccompAction::{ScmpActAllow, ScmpActLog, ScmpActTrace};
-    let newer = match default {
-        ScmpActAllow | ScmpActLog | ScmpActTrace => None,
-        _ => Some(ENOSYS),
-    };
+    let newer = newer(default);
     let abis = abis(listed, native);
     let mut audits: Vec<u32> = Vec::with_capacity(abis.len());
     for abi in &abis {
@@ -42,9 +38,7 @@ pub(super) fn build(
     let mut sections = Vec::with_capacity(audits.len());
     // Written from the end, so the native architecture is looked for first and stands first.
     for audit in audits.into_iter().rev() {
-        let same = abis.iter().filter(|abi| abi.audit() == audit);
-        let tables: Vec<Table> = same.map(|abi| Table::fill(profile, *abi, newer)).collect();
-        sections.push((audit, write_section(&mut assembler, profile, &tables, newer)?));
+        sections.push((audit, Section::new(profile, &abis, audit, newer).write(&mut assembler)?));
     }
     for (audit, section) in sections {
         head = assembler.branch(Test::Equal, audit, section, head);
@@ -57,8 +51,17 @@ pub(super) fn build(
     Ok(instructions)
 }
 
+/// The verdict for calls newer than the profile, where that is not the default's.
+pub(super) fn newer(default: LinuxSeccompAction) -> Option<u32> {
+    use LinuxSeccompAction::{ScmpActAllow, ScmpActLog, ScmpActTrace};
+    match default {
+        ScmpActAllow | ScmpActLog | ScmpActTrace => None,
+        _ => Some(ENOSYS),
+    }
+}
+
 /// The architectures that calls can come from, `native` first: it counts even if the profile does not list it.
-fn abis(listed: &[Arch], native: Arch) -> Vec<Abi> {
+pub(super) fn abis(listed: &[Arch], native: Arch) -> Vec<Abi> {
     let native = if native == Arch::ScmpArchNative { NATIVE } else { native };
     let mut abis = Vec::with_capacity(listed.len() + 1);
     abis.push(Abi::of(native));
@@ -73,7 +76,7 @@ fn abis(listed: &[Arch], native: Arch) -> Vec<Abi> {
 
 /// What a number leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+pub(super) enum Verdict {
     Action(u32),
     /// The conditional rules of a slot of one of the section's tables.
     Conditional {
@@ -83,28 +86,28 @@ enum Verdict {
 }
 
 /// What the profile says of one architecture's calls.
-struct Table<'a> {
-    abi: Abi,
+pub(super) struct Table<'a> {
+    pub(super) abi: Abi,
     /// Actions; none where there is no rule or one with conditions.
-    slots: [Option<u32>; SLOTS],
+    pub(super) slots: [Option<u32>; SLOTS],
     conditional: Vec<Conditional<'a>>,
     /// The greatest slot that the profile names.
-    last: Option<Slot>,
+    pub(super) last: Option<Slot>,
 }
 
 /// A rule with conditions.
 #[derive(Clone, Copy)]
-struct Conditional<'a> {
+pub(super) struct Conditional<'a> {
     slot: Slot,
-    rule: usize,
-    action: u32,
+    pub(super) rule: usize,
+    pub(super) action: u32,
     conditions: &'a [Condition],
     /// The call behind socketcall(2) or ipc(2) instead of `conditions`.
-    call: Option<Condition>,
+    pub(super) call: Option<Condition>,
 }
 
 impl Conditional<'_> {
-    fn conditions(&self) -> &[Condition] {
+    pub(super) fn conditions(&self) -> &[Condition] {
         self.call.as_ref().map_or(self.conditions, std::slice::from_ref)
     }
 }
@@ -196,11 +199,17 @@ impl<'a> Table<'a> {
         push_span(spans, expected, Verdict::Action(newer.unwrap_or(default)));
     }
 
-    /// Writes the rules of a slot.
-    fn write(&self, assembler: &mut Assembler, slot: Slot, default: u32) -> Result<Target, CompileError> {
+    /// The rules of a slot, in the order in which they are tried.
+    pub(super) fn rules(&self, slot: Slot) -> Vec<Conditional<'a>> {
         let mut rules: Vec<Conditional> =
             self.conditional.iter().filter(|rule| rule.slot == slot).copied().collect();
         rules.sort_by(|a, b| precedence(a.conditions(), b.conditions()));
+        rules
+    }
+
+    /// Writes the rules of a slot.
+    fn write(&self, assembler: &mut Assembler, slot: Slot, default: u32) -> Result<Target, CompileError> {
+        let rules = self.rules(slot);
         for pair in rules.windows(2) {
             if pair[0].conditions() == pair[1].conditions() && pair[0].action != pair[1].action {
                 return Err(CompileError::Contradiction { rule: pair[1].rule, other: pair[0].rule });
@@ -212,26 +221,36 @@ impl<'a> Table<'a> {
     }
 }
 
-/// Writes what one `AUDIT_ARCH_*` needs: one table, or those of x86-64 and x32.
-fn write_section(
-    assembler: &mut Assembler,
-    profile: &Profile,
-    tables: &[Table],
-    newer: Option<u32>,
-) -> Result<Target, CompileError> {
-    let spans = spans(tables, profile.default_action, newer);
-    let mut result = Ok(());
-    let body = tree(assembler, &spans, &mut |assembler, verdict| match verdict {
-        Verdict::Action(action) => Target::Return(action),
-        Verdict::Conditional { table, slot } => tables[usize::from(table)]
-            .write(assembler, slot.into(), profile.default_action)
-            .unwrap_or_else(|error| {
-                result = Err(error);
-                Target::Return(BAD_ARCH)
-            }),
-    });
-    result?;
-    Ok(assembler.load(NR, body))
+/// What one `AUDIT_ARCH_*` needs: one table, or those of x86-64 and x32.
+pub(super) struct Section<'a> {
+    pub(super) tables: Vec<Table<'a>>,
+    /// The verdicts of all 2^32 numbers.
+    pub(super) spans: Vec<Span<Verdict>>,
+    default: u32,
+}
+
+impl<'a> Section<'a> {
+    pub(super) fn new(profile: &'a Profile, abis: &[Abi], audit: u32, newer: Option<u32>) -> Self {
+        let same = abis.iter().filter(|abi| abi.audit() == audit);
+        let tables: Vec<Table> = same.map(|abi| Table::fill(profile, *abi, newer)).collect();
+        let spans = spans(&tables, profile.default_action, newer);
+        Self { tables, spans, default: profile.default_action }
+    }
+
+    fn write(&self, assembler: &mut Assembler) -> Result<Target, CompileError> {
+        let mut result = Ok(());
+        let body = tree(assembler, &self.spans, &mut |assembler, verdict| match verdict {
+            Verdict::Action(action) => Target::Return(action),
+            Verdict::Conditional { table, slot } => self.tables[usize::from(table)]
+                .write(assembler, slot.into(), self.default)
+                .unwrap_or_else(|error| {
+                    result = Err(error);
+                    Target::Return(BAD_ARCH)
+                }),
+        });
+        result?;
+        Ok(assembler.load(NR, body))
+    }
 }
 
 /// The verdicts of all 2^32 numbers of one section.

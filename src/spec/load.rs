@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxResources, Spec};
+use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Spec};
+use serde::de::DeserializeOwned;
 
 use super::examine::{Examination, Finding, Severity};
 use super::locate::line_column;
@@ -69,33 +70,44 @@ pub fn parse(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
 /// # Errors
 /// Not JSON, or not of the specification's types; with the JSON path that it would have in config.json.
 pub fn resources(raw: &[u8]) -> Result<LinuxResources> {
-    const FRONT: &[u8] = br#"{"ociVersion":"1.0.0","linux":{"resources":"#;
     let value: serde_json::Value = serde_json::from_slice(raw)
         .map_err(|error| Error::new(Kind::Config, format!("linux.resources: {error}")))?;
     if !value.is_object() {
         return Err(Error::new(Kind::Config, "linux.resources: must be an object"));
     }
-    let whole = [FRONT, raw, b"}}"].concat();
-    let fast = serde_json::from_slice::<LinuxResources>(raw).ok().filter(|_| !shape::suspicious(&whole));
-    let mut resources = match fast {
-        Some(resources) => resources,
-        None => {
-            let mut examination = Examination::new(&whole);
-            let spec = examination.spec();
-            let findings = examination.findings();
-            if let Some(first) = findings.into_iter().find(|finding| finding.severity == Severity::Error) {
-                let offset = first.offset.saturating_sub(FRONT.len()).min(raw.len());
-                return Err(Error::new(Kind::Config, fault_text(raw, &Finding { offset, ..first })));
-            }
-            let linux = spec.and_then(|spec| spec.linux().clone());
-            linux.and_then(|linux| linux.resources().clone()).unwrap_or_default()
-        }
-    };
+    let mut resources = alone(raw, "resources", |linux| linux.resources().clone())?.unwrap_or_default();
     // oci-spec reads a missing limit as 0, which is a limit.
     if value.pointer("/pids/limit").is_none() {
         resources.set_pids(None);
     }
     Ok(resources)
+}
+
+/// Parses a `linux.seccomp` object that stands alone; none if it is empty, which means no filter.
+///
+/// # Errors
+/// As [`resources`].
+pub fn seccomp(raw: &[u8]) -> Result<Option<LinuxSeccomp>> {
+    alone(raw, "seccomp", |linux| linux.seccomp().clone())
+}
+
+/// Parses one member of `linux`.
+fn alone<T: DeserializeOwned>(raw: &[u8], name: &str, of: impl Fn(&Linux) -> Option<T>) -> Result<Option<T>> {
+    let front = format!(r#"{{"ociVersion":"1.0.0","linux":{{"{name}":"#);
+    let whole = [front.as_bytes(), raw, b"}}"].concat();
+    if !shape::suspicious(&whole)
+        && let Ok(value) = serde_json::from_slice(raw)
+    {
+        return Ok(Some(value));
+    }
+    let mut examination = Examination::new(&whole);
+    let spec = examination.spec();
+    let findings = examination.findings();
+    if let Some(first) = findings.into_iter().find(|finding| finding.severity == Severity::Error) {
+        let offset = first.offset.saturating_sub(front.len()).min(raw.len());
+        return Err(Error::new(Kind::Config, fault_text(raw, &Finding { offset, ..first })));
+    }
+    Ok(spec.and_then(|spec| of(spec.linux().as_ref()?)))
 }
 
 /// The slow second look, taken only when something is wrong: find the path, overlook what may be overlooked.

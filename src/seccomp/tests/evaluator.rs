@@ -149,10 +149,44 @@ proptest! {
             Err(CompileError::Contradiction { .. }) => return Err(TestCaseError::reject("contradiction")),
             other => other.unwrap(),
         };
+        let explainer = Explainer::new(&profile, Arch::ScmpArchX86_64).unwrap();
         for call in calls {
-            prop_assert_eq!(run(&program.instructions, &call, false).0, evaluate(&profile, &call), "{:x?}", call);
+            let verdict = run(&program.instructions, &call, false).0;
+            prop_assert_eq!(verdict, evaluate(&profile, &call), "{:x?}", call);
+            explained(&explainer, &profile, &call, verdict)?;
         }
     }
+}
+
+/// `seccomp explain` tells the same verdict, and the rule that it names has that action and names the call.
+fn explained(
+    explainer: &Explainer,
+    profile: &LinuxSeccomp,
+    call: &Call,
+    verdict: u32,
+) -> Result<(), TestCaseError> {
+    let arch = match call.arch {
+        AMD64 if call.nr & 0x4000_0000 != 0 => Arch::ScmpArchX32,
+        AMD64 => Arch::ScmpArchX86_64,
+        I386 => Arch::ScmpArchX86,
+        _ => Arch::ScmpArchAarch64,
+    };
+    let answer = explainer.answer(arch, call.nr, &call.args.map(Some));
+    prop_assert_eq!(answer.decided(), Some(verdict), "{:x?} {:?}", call, answer);
+    // What holds for all arguments holds for these.
+    let any = explainer.answer(arch, call.nr, &[None; 6]);
+    prop_assert!(any.decided().is_none_or(|decided| decided == verdict), "{call:x?} {any:?}");
+    let last = answer.outcomes.last().unwrap();
+    if let Reason::Rule(rule) | Reason::Behind { rule, .. } = last.reason {
+        let rule = &profile.syscalls().as_ref().unwrap()[rule];
+        prop_assert_eq!(rule.action().as_u32(rule.errno_ret()), verdict);
+        let name = match last.reason {
+            Reason::Behind { call, .. } => call,
+            _ => name(arch, call.nr).unwrap(),
+        };
+        prop_assert!(rule.names().iter().any(|known| known == name), "{name} {rule:?}");
+    }
+    Ok(())
 }
 
 /// [B7] Every operator at every border of a 64-bit value, by itself and beside a second condition.

@@ -1,5 +1,6 @@
 //! Tests of the compiler as a whole.
 
+mod disasm;
 mod docker;
 mod errors;
 mod evaluator;
@@ -11,7 +12,7 @@ use oci_spec::runtime::{Arch, LinuxSeccomp};
 use serde_json::{Value, json};
 
 use super::interpreter::{Call, run};
-use super::{CompileError, Program, compile_for};
+use super::{CompileError, Explainer, Program, Reason, compile_for, disassemble, name};
 
 const AMD64: u32 = Arch::ScmpArchX86_64 as u32;
 const I386: u32 = Arch::ScmpArchX86 as u32;
