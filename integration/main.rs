@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod apparmor;
 mod attacks_more;
 mod capabilities;
 mod cgroup_tree;
@@ -27,7 +28,6 @@ mod hotplug;
 mod identity;
 mod idmap;
 mod killpoints;
-mod labels;
 mod lifecycle;
 mod limit_values;
 mod limits;
@@ -48,6 +48,7 @@ mod schema;
 mod seccomp;
 mod seccomp_explain;
 mod security;
+mod selinux;
 mod state;
 mod stats;
 mod support;

@@ -1,6 +1,7 @@
 //! Spec → Plan: every decision, without side effects. Parent and child only carry it out.
 
 pub mod activation;
+mod annotations;
 pub mod cgroup;
 mod cgroup_owner;
 pub mod cgroup_systemd;
@@ -199,7 +200,7 @@ fn place<'a>(
         cgroup,
         rootless: request.cgroup.rootless,
         extra: request.notify.as_deref().map(activation::notify_mount).transpose()?,
-        label: label::of_mounts(spec.linux().as_ref(), request.selinux, warnings),
+        label: label::of_mounts(spec, request.selinux, warnings)?,
     })
 }
 

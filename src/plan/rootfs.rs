@@ -9,7 +9,7 @@ use super::cstring;
 use super::mounts::Around;
 use crate::cgroups::{CgroupPlan, Host, Layout};
 use crate::error::Result;
-use crate::rootfs::label;
+use crate::rootfs::label::MountLabel;
 use crate::rootfs::options::{self, MountOptions};
 use crate::rootfs::paths::normalize;
 use crate::rootfs::propagation_flags;
@@ -31,7 +31,7 @@ pub struct Place<'a> {
     /// A mount of the runtime's own, after those of the configuration.
     pub extra: Option<Mount>,
     /// SELinux label of new file systems (`linux.mountLabel`), on a host that has SELinux.
-    pub label: Option<&'a str>,
+    pub label: Option<MountLabel<'a>>,
 }
 
 /// Decides the file tree of a container.
@@ -66,7 +66,7 @@ pub fn plan(spec: &Spec, place: &Place<'_>, warnings: &mut Vec<String>) -> Resul
         dev_links: own_dev,
         masked: hidden(linux.and_then(|linux| linux.masked_paths().as_deref()))?,
         readonly_paths: hidden(linux.and_then(|linux| linux.readonly_paths().as_deref()))?,
-        context: place.label.map(|label| cstring(label::context(label))).transpose()?,
+        context: place.label.map(|label| cstring(label.data())).transpose()?,
     })
 }
 
@@ -110,7 +110,12 @@ fn mount_op(index: usize, mount: &Mount, around: &mut Around<'_>) -> Result<Moun
         recursive: options.recursive,
         readonly_later,
         id_map,
-        label: around.place.label.filter(|_| fstype == "mqueue").map(cstring).transpose()?,
+        label: around
+            .place
+            .label
+            .filter(|_| fstype == "mqueue")
+            .map(|label| cstring(label.label))
+            .transpose()?,
     })
 }
 

@@ -89,8 +89,7 @@ const KEEP_GROUPS: &str = "run.oci.keep_original_groups";
 
 /// Whether the annotation for it is there.
 pub fn keep_groups(spec: &Spec) -> bool {
-    let annotations = spec.annotations().as_ref();
-    annotations.and_then(|annotations| annotations.get(KEEP_GROUPS)).is_some_and(|value| value == "1")
+    super::annotations::get(spec, KEEP_GROUPS) == Some("1")
 }
 
 /// P8: setgroups(2) is denied with one's own group alone.

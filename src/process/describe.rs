@@ -78,8 +78,15 @@ pub fn place(plan: &Plan, position: Position) -> String {
             format!("linux.sysctl[{key:?}]")
         }
         Step::OomScore => "process.oomScoreAdj".into(),
-        Step::AppArmor => "process.apparmorProfile: write the attribute for exec".into(),
-        Step::Selinux => "process.selinuxLabel: write the attribute for exec".into(),
+        Step::AppArmor => {
+            let profile = plan.process.apparmor.as_deref().unwrap_or_default();
+            let name = profile.split_once(' ').map_or(profile, |(_, name)| name);
+            format!("process.apparmorProfile: apparmor failed to apply profile {name:?}")
+        }
+        Step::Selinux => {
+            let label = plan.process.selinux.as_deref().unwrap_or_default();
+            format!("process.selinuxLabel: set the label {label:?} for exec")
+        }
         Step::Pivot => "change the root".into(),
         Step::Streams => "pass on the standard streams".into(),
         Step::Keyring => "make a session keyring".into(),
@@ -232,10 +239,14 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
         }
         (Step::MemoryPolicy, _, Errno::NOSYS) => Some("the kernel has no NUMA"),
         (Step::Rlimit, _, Errno::PERM) => Some("raising a hard limit takes CAP_SYS_RESOURCE"),
-        (Step::AppArmor, _, Errno::NOENT | Errno::INVAL) => {
-            Some("is AppArmor enabled and the profile loaded?")
+        (Step::AppArmor, _, Errno::NOENT) => {
+            Some("it is not loaded: apparmor_parser -r FILE loads it, aa-status names those that are")
         }
-        (Step::Selinux, _, Errno::INVAL) => Some("selinux is disabled or not supported"),
+        (Step::AppArmor, _, Errno::ACCESS | Errno::PERM) => {
+            Some("the runtime's own AppArmor profile does not allow the change")
+        }
+        (Step::Selinux, _, Errno::INVAL) => Some("the loaded policy has no such context"),
+        (Step::Selinux, _, Errno::ACCESS) => Some("the policy does not allow the transition"),
         (Step::Sysctl, _, Errno::NOENT) => Some("the kernel has no such parameter"),
         _ => None,
     }

@@ -2,17 +2,30 @@
 
 use std::path::Path;
 
-use crate::error::{Error, Result};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+
+use crate::error::{Context, Error, Result};
 use crate::plan::process::ProcessPlan;
 use crate::rootfs::label;
+use crate::sys::procfs::Proc;
 
 /// Accepts the label and the profile, or says that the host has no use for them. `unconfined` without AppArmor is
 /// what the process is anyway, so that nothing is left to do (P16, P17).
 ///
 /// # Errors
-/// One that the host can't honour.
+/// One that the host can't honour; the runtime's own confinement can't be read.
 pub fn settle(process: &mut ProcessPlan) -> Result<()> {
-    settle_on(process, apparmor_is_on, label::enabled)
+    settle_on(process, apparmor_is_on, label::enabled)?;
+    if let Some(command) = &mut process.apparmor
+        && process.no_new_privileges
+        && is_confined(&own_profile().context("read the runtime's own AppArmor profile")?)
+    {
+        // Under no_new_privs a confined process can only get narrower: its profile and the container's together
+        // (L6; security/apparmor/domain.c of the kernel).
+        *command = command.replacen("exec ", "stack ", 1);
+    }
+    Ok(())
 }
 
 fn settle_on(
@@ -40,6 +53,25 @@ fn settle_on(
 fn apparmor_is_on() -> bool {
     std::fs::read(Path::new("/sys/module/apparmor/parameters/enabled"))
         .is_ok_and(|content| content.starts_with(b"Y"))
+}
+
+/// What /proc says of this process: `unconfined`, `NAME (enforce)`.
+fn own_profile() -> Result<Vec<u8>, Errno> {
+    let proc = Proc::open()?;
+    let file = match proc.open_file(c"self/attr/apparmor/current", OFlags::RDONLY) {
+        Err(Errno::NOENT) => proc.open_file(c"self/attr/current", OFlags::RDONLY)?,
+        other => other?,
+    };
+    let mut buffer = vec![0; 4096];
+    let length = rustix::io::read(&file, &mut buffer)?;
+    buffer.truncate(length);
+    Ok(buffer)
+}
+
+/// Whether a profile restricts anything; those in unconfined mode only have a name.
+fn is_confined(current: &[u8]) -> bool {
+    let current = current.trim_ascii_end();
+    current != b"unconfined" && !current.ends_with(b" (unconfined)")
 }
 
 #[cfg(test)]
@@ -72,5 +104,18 @@ mod tests {
         assert!(error.ends_with("but selinux is disabled or not supported"), "{error}");
         assert_eq!(settled(label, true).unwrap().selinux.as_deref(), Some("a:b:c:s0"));
         assert!(settled(serde_json::json!({}), false).is_ok());
+    }
+
+    /// [L6]
+    #[test]
+    fn a_name_is_no_confinement() {
+        for free in ["unconfined\n", "unconfined", "runc (unconfined)\n"] {
+            assert!(!is_confined(free.as_bytes()), "{free}");
+        }
+        for confined in
+            ["docker-default (enforce)\n", "x (complain)", "unconfined_x (enforce)", "a//&b (mixed)"]
+        {
+            assert!(is_confined(confined.as_bytes()), "{confined}");
+        }
     }
 }

@@ -16,12 +16,26 @@ pub fn enabled() -> bool {
     rustix::fs::statfs(c"/sys/fs/selinux").is_ok_and(|found| found.f_type == SELINUX_MAGIC)
 }
 
-/// The mount option for `label`; in quotes, since a label may hold commas.
-pub fn context(label: &str) -> String {
-    format!("context=\"{label}\"")
+/// The mount options that take a label (mount(8), "Context"), the default first.
+pub const OPTIONS: [&str; 4] = ["context", "fscontext", "defcontext", "rootcontext"];
+
+/// The label of new file systems, and the option that gives it to them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MountLabel<'a> {
+    /// An SELinux context.
+    pub label: &'a str,
+    /// One of [`OPTIONS`].
+    pub option: &'static str,
 }
 
-/// Whether file systems of this type take `context=`. The others have labels of their own, by the policy.
+impl MountLabel<'_> {
+    /// As mount data; in quotes, since a label may hold commas.
+    pub fn data(&self) -> String {
+        format!("{}=\"{}\"", self.option, self.label)
+    }
+}
+
+/// Whether file systems of this type take one of [`OPTIONS`]. The others have labels of their own, by the policy.
 pub fn takes_context(fstype: &str) -> bool {
     !matches!(fstype, "proc" | "sysfs" | "mqueue" | "cgroup" | "cgroup2")
 }
