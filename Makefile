@@ -7,7 +7,7 @@ ROUNDS  ?= 60
 # The runtime that demo and bench use; another one's path may be given (DAVIT=/usr/sbin/runc make demo).
 DAVIT   ?= target/release/davit
 
-.PHONY: all help demo test test-vm bench lint deps musl gnu install uninstall deb clean
+.PHONY: all help demo test test-vm test-callers bench lint deps musl gnu install uninstall deb clean
 
 all: ## the release binary, target/release/davit: static, with musl where Rust has that target, else with glibc
 	@scripts/build auto
@@ -27,6 +27,10 @@ test: deps ## unit and integration tests, with totals
 
 test-vm: deps ## the same tests in virtual machines: cgroup v2 and v1 with systemd, AppArmor, SELinux (ONLY=v1: one of them)
 	@scripts/test-vm $(ONLY)
+
+test-callers: deps ## real Docker, containerd, Podman and Buildah with Davit as their runtime; installs them (ONLY=docker_run::: some)
+	@scripts/deps callers
+	@scripts/test --test callers -- --test-threads 2 $(ONLY)
 
 bench: deps ## Davit, crun, runc and the kernel's floor side by side (ROUNDS=60 DAVIT= CRUN= RUNC= ARGS=--details)
 	@test "$(DAVIT)" != target/release/davit || scripts/build auto

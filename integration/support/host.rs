@@ -106,8 +106,14 @@ pub fn field(text: &str, name: &str) -> String {
 
 /// True when this process has the capability of that number.
 pub fn capable(capability: u32) -> bool {
-    let set = status_line(i32::try_from(std::process::id()).unwrap(), "CapEff");
-    u64::from_str_radix(&set, 16).unwrap() & (1 << capability) != 0
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    capabilities(&status, "CapEff") & (1 << capability) != 0
+}
+
+/// The bits of `CapEff` or another set in a text like `/proc/PID/status`.
+#[track_caller]
+pub fn capabilities(status: &str, set: &str) -> u64 {
+    u64::from_str_radix(&field(status, set), 16).unwrap()
 }
 
 /// The processes that are in the cgroup or that were started with a path in the directory, zombies too.

@@ -9,7 +9,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-/// How long any command may take.
+/// How long a command may take, unless it is given more.
 const DEADLINE: i64 = 20;
 
 /// What a command left: exit code (128+N for a signal), stdout and stderr.
@@ -76,13 +76,15 @@ pub struct Cmd {
     extra_env: Vec<(String, String)>,
     stdin: Option<PathBuf>,
     dir: PathBuf,
+    deadline: i64,
 }
 
 impl Cmd {
     /// `args[0]` is the program; the files for its output are made in `dir`.
     pub fn new<S: AsRef<OsStr>>(dir: &Path, args: impl IntoIterator<Item = S>) -> Self {
         let args = args.into_iter().map(|arg| arg.as_ref().to_os_string()).collect();
-        Self { args, cwd: None, env: None, extra_env: vec![], stdin: None, dir: dir.to_path_buf() }
+        let dir = dir.to_path_buf();
+        Self { args, cwd: None, env: None, extra_env: vec![], stdin: None, dir, deadline: DEADLINE }
     }
 
     /// More arguments.
@@ -112,6 +114,13 @@ impl Cmd {
     /// Reads stdin from this file.
     pub fn stdin(mut self, file: &Path) -> Self {
         self.stdin = Some(file.to_path_buf());
+        self
+    }
+
+    /// It may take this many seconds.
+    #[allow(dead_code, reason = "callers/ needs more than the everyday tests do")]
+    pub fn patience(mut self, seconds: i64) -> Self {
+        self.deadline = seconds;
         self
     }
 
@@ -158,10 +167,10 @@ impl Cmd {
         command.envs(self.extra_env.iter().cloned());
         let what = self.args.iter().map(|a| a.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ");
         let child = host::spawn(&mut command).unwrap_or_else(|error| panic!("{what}: {error}"));
-        Running { child, stdout, stderr, what }
+        Running { child, stdout, stderr, what, deadline: self.deadline }
     }
 
-    /// Runs it to its end; panics if that takes more than 20 seconds.
+    /// Runs it to its end; panics if that takes longer than it may.
     pub fn output(self) -> Output {
         self.spawn().wait()
     }
@@ -173,6 +182,7 @@ pub struct Running {
     stdout: PathBuf,
     stderr: PathBuf,
     what: String,
+    deadline: i64,
 }
 
 impl Running {
@@ -191,18 +201,19 @@ impl Running {
         String::from_utf8_lossy(&std::fs::read(&self.stdout).unwrap()).into_owned()
     }
 
-    /// Waits for its end; panics if that takes more than 20 seconds.
+    /// Waits for its end; panics if that takes longer than it may.
     #[track_caller]
     pub fn wait(self) -> Output {
+        let deadline = self.deadline;
         let (output, ended) = self.wait_or_kill();
-        assert!(ended, "no end within {DEADLINE} s: {output}");
+        assert!(ended, "no end within {deadline} s: {output}");
         output
     }
 
-    /// Waits for its end, or kills it after 20 seconds; says whether it ended by itself.
+    /// Waits for its end, or kills it after its time; says whether it ended by itself.
     pub fn wait_or_kill(mut self) -> (Output, bool) {
         let pidfd = pidfd_open(Pid::from_raw(self.pid()).unwrap(), PidfdFlags::empty()).unwrap();
-        let deadline = Timespec { tv_sec: DEADLINE, tv_nsec: 0 };
+        let deadline = Timespec { tv_sec: self.deadline, tv_nsec: 0 };
         let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&deadline)).unwrap() > 0;
         if !ended {
             let _ = self.child.kill();

@@ -257,7 +257,8 @@ fn program_missing(plan: &Plan, action: Action, errno: Errno) -> Error {
     let name = plan.process.args.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
     let text = match action {
         Action::NotFound => format!("exec: {name:?}: executable file not found in $PATH"),
-        Action::IsDirectory => format!("exec: {name:?}: is a directory"),
+        // runc before 1.2 said "permission denied", and callers of its time know 126 by that alone.
+        Action::IsDirectory => format!("exec: {name:?}: is a directory: permission denied"),
         Action::Open => format!("exec: {name:?}: stat {name}: {}", errno_text(&errno.into())),
         _ => format!("exec: {name:?}: {}", errno_text(&errno.into())),
     };

@@ -1,0 +1,188 @@
+//! A Docker daemon of one's own, with the containerd that it starts itself.
+
+use crate::image;
+use crate::place::{Daemon, Place, installed};
+use crate::support::run::Running;
+use crate::support::{Cmd, Output, host};
+use rustix::process::Signal;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Docker with Davit as its default runtime, the image loaded; all containers are removed at the end.
+pub struct Docker {
+    pub daemon: Daemon,
+    pub place: Place,
+    more: Vec<String>,
+    front: Vec<String>,
+}
+
+/// What is shipped for Docker, as it lies there: it names the program without a path.
+pub const CONTRIB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/docker/daemon.json");
+
+/// Gives a daemon, or leaves the test where Docker is not installed.
+macro_rules! docker {
+    ($($option:expr),*) => {
+        match $crate::docker::Docker::start(&[$($option),*]) {
+            Some(docker) => docker,
+            None => return $crate::support::skip("dockerd is not installed"),
+        }
+    };
+}
+pub(crate) use docker;
+
+impl Docker {
+    /// With more options for the daemon; none if it is not installed.
+    pub fn start(more: &[&str]) -> Option<Self> {
+        installed("dockerd").then(|| Self::in_place(Place::new(), more))
+    }
+
+    /// As [`Docker::start`], in a place that was prepared.
+    pub fn in_place(place: Place, more: &[&str]) -> Self {
+        Self::configured(place, CONTRIB, more, &[])
+    }
+
+    /// With this configuration file, and by way of a program that runs its last arguments.
+    pub fn configured(place: Place, config: &str, more: &[&str], front: &[&str]) -> Self {
+        place.link_runtime("davit");
+        // BuildKit looks for a runtime of that name.
+        place.link_runtime("runc");
+        let own = |list: &[&str]| list.iter().map(|word| (*word).to_string()).collect::<Vec<_>>();
+        let mut more = own(more);
+        more.extend(own(&["--config-file", config, "--default-runtime=davit"]));
+        let front = own(front);
+        let docker = Self { daemon: Self::daemon(&place, &more, &front), place, more, front };
+        let archive = image::archive(&docker.place.dir, "image.tar", image::NAME, &["sh"]);
+        docker.run(&["load", "--quiet", "--input", archive.to_str().unwrap()]).code(0);
+        docker
+    }
+
+    fn daemon(place: &Place, more: &[String], front: &[String]) -> Daemon {
+        let socket = place.path("docker.sock");
+        let command =
+            place.cmd(&["dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false"]).args([
+                "--shutdown-timeout=3",
+                "--data-root",
+                &place.path("data"),
+                "--exec-root",
+                &place.path("exec"),
+                "--pidfile",
+                &place.path("docker.pid"),
+                "--host",
+                &format!("unix://{socket}"),
+                "--cgroup-parent",
+                &place.cgroup(),
+            ]);
+        let command = command.args(more).env("PATH", &place.search_path()).wrap(front);
+        Daemon::start(place, "dockerd", command, &socket)
+    }
+
+    /// Ends the daemon with the signal and starts it again.
+    pub fn restart_daemon(&mut self, signal: Signal) {
+        self.daemon.end(signal);
+        let _ = std::fs::remove_file(self.place.dir.join("docker.pid"));
+        self.daemon = Self::daemon(&self.place, &self.more, &self.front);
+    }
+
+    /// The client with these arguments.
+    pub fn cmd(&self, args: &[&str]) -> Cmd {
+        let host = format!("unix://{}", self.place.path("docker.sock"));
+        self.place.cmd(&["/usr/bin/docker", "--host", &host]).args(args).env("HOME", &self.place.path("home"))
+    }
+
+    /// Runs the client.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.cmd(args).output()
+    }
+
+    /// Runs the client, which must succeed in silence; its stdout.
+    #[track_caller]
+    pub fn ok(&self, args: &[&str]) -> String {
+        self.run(args).ok()
+    }
+
+    /// `docker run --rm OPTIONS IMAGE sh -c SCRIPT`, which must succeed; its stdout.
+    #[track_caller]
+    pub fn sh(&self, options: &[&str], script: &str) -> String {
+        self.cmd(&["run", "--rm"]).args(options).args([image::NAME, "sh", "-c", script]).output().ok()
+    }
+
+    /// `docker run --detach --name NAME OPTIONS IMAGE sh -c SCRIPT`.
+    #[track_caller]
+    pub fn detach(&self, name: &str, options: &[&str], script: &str) {
+        let cmd = self.cmd(&["run", "--detach", "--name", name]).args(options);
+        cmd.args([image::NAME, "sh", "-c", script]).output().ok();
+    }
+
+    /// One value of `docker inspect`, by a Go template.
+    #[track_caller]
+    pub fn inspect(&self, name: &str, field: &str) -> String {
+        self.ok(&["inspect", "--format", &format!("{{{{{field}}}}}"), name])
+    }
+
+    /// Waits until a value of `docker inspect` is this.
+    #[track_caller]
+    pub fn wait_for(&self, name: &str, field: &str, value: &str) {
+        let mut last = String::new();
+        let found = host::until(Duration::from_secs(20), || {
+            last = self.inspect(name, field);
+            last == value
+        });
+        assert!(found, "{field} of {name} is {last}, not {value}\n{}", self.run(&["logs", name]));
+    }
+
+    /// A path as the running container sees it.
+    #[track_caller]
+    pub fn inside(&self, name: &str, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.inspect(name, ".State.Pid"))).join(path)
+    }
+
+    /// The full id of a container.
+    #[track_caller]
+    pub fn id(&self, name: &str) -> String {
+        self.inspect(name, ".Id")
+    }
+
+    /// The container's cgroup.
+    #[track_caller]
+    pub fn cgroup(&self, name: &str) -> String {
+        format!("{}/{}", self.place.cgroup(), self.id(name))
+    }
+
+    /// Waits until the logs hold the text.
+    #[track_caller]
+    pub fn wait_log(&self, name: &str, text: &str) {
+        let mut last = String::new();
+        let found = host::until(Duration::from_secs(20), || {
+            let logs = self.run(&["logs", name]);
+            last = logs.stdout + &logs.stderr;
+            last.contains(text)
+        });
+        assert!(found, "no {text} in the logs of {name}: {last}");
+    }
+
+    /// Starts the client without waiting.
+    pub fn spawn(&self, args: &[&str]) -> Running {
+        self.cmd(args).spawn()
+    }
+
+    /// The runtime's own state directory of this daemon holds no container.
+    fn states(&self) -> Vec<String> {
+        let exec = self.place.dir.join("exec");
+        let runtimes = host::list(&exec).into_iter().filter(|name| name.starts_with("runtime-"));
+        runtimes.flat_map(|name| host::list(exec.join(name).join("moby"))).collect()
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        let all = self.run(&["ps", "--all", "--quiet", "--no-trunc"]).stdout;
+        let all: Vec<&str> = all.lines().collect();
+        if !all.is_empty() {
+            self.cmd(&["rm", "--force", "--volumes"]).args(&all).output();
+        }
+        let clean = host::until(Duration::from_secs(5), || self.states().is_empty());
+        if !std::thread::panicking() {
+            assert!(clean, "the runtime's state is left: {:?}\n{}", self.states(), self.daemon.log());
+        }
+    }
+}
