@@ -68,6 +68,10 @@ pub enum Action {
     Label,
     /// Entering a namespace.
     Join,
+    /// The terminal is not to come from anything but a devpts.
+    NotDevpts,
+    /// Sending a descriptor.
+    Send,
 }
 }
 

@@ -1,12 +1,14 @@
 //! `create`: a container up to the point just before its program runs.
 
+mod orders;
+
 use std::ffi::CStr;
 use std::mem::ManuallyDrop;
-use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
+use self::orders::{Orders, check_terminal, write_pid_file};
 use crate::cgroups::systemd;
 use crate::cgroups::{self, Cgroup, Host, Layout};
 use crate::cli::{CgroupManager, CreateArgs, Global, Rootless};
@@ -17,8 +19,8 @@ use crate::plan::activation::Listen;
 use crate::plan::rootless::Caller;
 use crate::plan::{self, Plan, Request, show};
 use crate::process::launch::Sockets;
-use crate::process::notify::{self, Manager, Notify};
-use crate::process::pidfd_socket::PidfdSocket;
+use crate::process::notify::{self, Notify};
+use crate::process::terminal::session::Session;
 use crate::process::{hooks, labels, launch, own_binary, sources, start};
 use crate::resctrl::{self, Group};
 use crate::sys::clone::Child;
@@ -36,6 +38,8 @@ pub struct Made {
     pub child: Child,
     /// `run` with a service manager: what the container says to it.
     pub notify: Option<Notify>,
+    /// `run` in the foreground with a terminal.
+    pub session: Option<Session>,
 }
 
 /// Creates a container and returns when `start` may come.
@@ -53,8 +57,10 @@ pub fn run(global: &Global, args: &CreateArgs, log: &Log) -> Result<i32> {
 pub enum Finish {
     /// Waiting for `start`.
     Wait,
-    /// The program, executed at once.
-    Run,
+    /// The program, executed at once; the runtime leaves.
+    Detached,
+    /// The program, executed at once; the runtime stays.
+    Foreground,
 }
 
 /// The common part of `create` and `run`.
@@ -63,7 +69,6 @@ pub enum Finish {
 /// As [`run`].
 pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Result<Made> {
     let id = Id::parse(&args.id)?;
-    refuse_unsupported(args)?;
     // The modes of cgroups and of what the container is to reach must not be the caller's wish.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let pid_file = args.pid_file.as_deref().map(std::path::absolute).transpose().context("--pid-file")?;
@@ -71,6 +76,8 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     let name = args.config.clone().unwrap_or_else(|| PathBuf::from("config.json"));
     // Neither this nor the plan is ever dropped: to free what lies in pages shared with init copies each page.
     let mut loaded = ManuallyDrop::new(crate::spec::load(&bundle, &name)?);
+    let terminal = loaded.spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal);
+    check_terminal(terminal == Some(true), finish == Finish::Foreground, args.console_socket.is_some())?;
     let host = host(global)?;
     let state_root = global.state_root();
     let request = Request {
@@ -97,6 +104,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
         }
     }
     let mut orders = Orders::new(args, finish, &bundle, pid_file)?;
+    orders.find_terminal(&mut plan, args, &bundle)?;
     state_root.ensure()?;
     let store = Store::open(&state_root.path);
     let group = plan.resctrl.as_ref().map(Group::find).transpose()?;
@@ -109,40 +117,6 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
         log.warn(warning);
     }
     Ok(made)
-}
-
-/// Options of later versions are refused rather than ignored.
-fn refuse_unsupported(args: &CreateArgs) -> Result<()> {
-    if args.console_socket.is_some() {
-        let text = "cannot use console socket if davit will not detach or allocate tty";
-        return Err(Error::new(Kind::Usage, text).hint("terminals are not carried out by this version"));
-    }
-    Ok(())
-}
-
-/// What `create` and `run` have to do besides the plan.
-struct Orders {
-    finish: Finish,
-    pid_file: Option<PathBuf>,
-    pidfd: Option<PidfdSocket>,
-    manager: Option<Manager>,
-}
-
-impl Orders {
-    /// Connects to whom the caller wants told: a wrong name fails before anything is made. As runc does it from
-    /// within the bundle, relative names start there.
-    fn new(args: &CreateArgs, finish: Finish, bundle: &Path, pid_file: Option<PathBuf>) -> Result<Self> {
-        let connect = |path: &PathBuf| match path.as_os_str().as_encoded_bytes() {
-            [b'@', ..] => PidfdSocket::connect(path),
-            _ => PidfdSocket::connect(&bundle.join(path)),
-        };
-        Ok(Self {
-            finish,
-            pid_file,
-            pidfd: args.pidfd_socket.as_ref().map(connect).transpose()?,
-            manager: if finish == Finish::Run { Manager::connect()? } else { None },
-        })
-    }
 }
 
 /// `$LISTEN_FDS` and its companions. The clone of the binary runs under the same pid.
@@ -334,7 +308,7 @@ fn assemble(
         return Err(error);
     }
     match bring_up(plan, &mut container, &mut cgroup, orders) {
-        Ok((child, notify)) => Ok(Made { container, cgroup, child, notify }),
+        Ok((child, notify, session)) => Ok(Made { container, cgroup, child, notify, session }),
         Err(error) => Err(unmake(plan, container, &cgroup, error)),
     }
 }
@@ -344,7 +318,7 @@ fn bring_up(
     container: &mut Container,
     cgroup: &mut Cgroup,
     orders: &mut Orders,
-) -> Result<(Child, Option<Notify>)> {
+) -> Result<(Child, Option<Notify>, Option<Session>)> {
     container.record.cgroup = cgroup.record();
     if plan.notify {
         notify::make_directory(container.dir())?;
@@ -355,23 +329,30 @@ fn bring_up(
     };
     let start = match orders.finish {
         Finish::Wait => Some(start::listener(container.dir())?),
-        Finish::Run => None,
+        Finish::Detached | Finish::Foreground => None,
     };
-    let sockets = Sockets { start, pidfd: orders.pidfd.take() };
+    let sockets = Sockets { start, console: orders.console.take(), pidfd: orders.pidfd.take() };
     let child = launch::launch(plan, container, cgroup, sockets)?;
-    let finished = match orders.finish {
-        Finish::Wait => start::announce(container.dir()),
-        Finish::Run => Ok(()),
-    };
-    let pid_file = orders.pid_file.as_deref();
-    let written = finished.and_then(|()| pid_file.map_or(Ok(()), |path| write_pid_file(path, child.pid)));
-    match written {
-        Ok(()) => Ok((child, notify)),
+    let finished = settle(container, orders, &child);
+    match finished {
+        Ok(session) => Ok((child, notify, session)),
         Err(error) => {
             child.kill_and_reap();
             Err(error)
         }
     }
+}
+
+/// What is left once init is where it should be; the pid file is the last of all.
+fn settle(container: &Container, orders: &mut Orders, child: &Child) -> Result<Option<Session>> {
+    if orders.finish == Finish::Wait {
+        start::announce(container.dir())?;
+    }
+    let session = orders.take_terminal()?;
+    if let Some(path) = &orders.pid_file {
+        write_pid_file(path, child.pid)?;
+    }
+    Ok(session)
 }
 
 /// S11: as if never attempted; poststop hooks run when others may have set something up.
@@ -391,33 +372,4 @@ fn unmake(plan: &Plan, container: Container, cgroup: &Cgroup, error: Error) -> E
         Ok(()) => error,
         Err(left) => error.hint(left.to_string()),
     }
-}
-
-/// S39: digits only, under a temporary name first, so that nobody reads half a number or an old one.
-fn write_pid_file(path: &Path, pid: i32) -> Result<()> {
-    use rustix::fs::{CWD, Mode, OFlags};
-    let doing = || format!("write pid file {}", path.display());
-    let name = path
-        .file_name()
-        .ok_or_else(|| Error::new(Kind::Usage, format!("--pid-file {}: not a file name", path.display())))?;
-    let mut hidden = std::ffi::OsString::from(".");
-    hidden.push(name);
-    let temporary = path.with_file_name(hidden);
-    let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
-    let open = || rustix::fs::openat(CWD, &temporary, flags, Mode::from_raw_mode(0o644));
-    let file = match open() {
-        Err(rustix::io::Errno::EXIST) => {
-            // Left by a run that was killed.
-            rustix::fs::unlinkat(CWD, &temporary, rustix::fs::AtFlags::empty()).with_context(doing)?;
-            open()
-        }
-        other => other,
-    };
-    let file = file.with_context(doing)?;
-    let written = rustix::io::write(file.as_fd(), pid.to_string().as_bytes())
-        .and_then(|_| rustix::fs::rename(&temporary, path));
-    if written.is_err() {
-        let _ = rustix::fs::unlinkat(CWD, &temporary, rustix::fs::AtFlags::empty());
-    }
-    written.with_context(doing)
 }

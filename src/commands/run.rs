@@ -16,8 +16,9 @@ pub fn run(global: &Global, args: &RunArgs, log: &Log) -> Result<i32> {
         rustix::process::set_child_subreaper(Some(rustix::process::getpid()))
             .context("become a subreaper")?;
     }
+    let finish = if args.detach { Finish::Detached } else { Finish::Foreground };
     let signals = if args.detach { None } else { Some(wait::catch_signals()?) };
-    let mut made = make(global, &args.create, log, Finish::Run)?;
+    let mut made = make(global, &args.create, log, finish)?;
     let notify = made.notify.take();
     if let Err(error) = run_poststart(&made.container.record).and_then(|()| made.container.unlock()) {
         return Err(give_up(made, log, error));
@@ -28,7 +29,8 @@ pub fn run(global: &Global, args: &RunArgs, log: &Log) -> Result<i32> {
         }
         return Ok(0);
     };
-    let code = match wait::until_exit(&made.child, &signals, notify, log) {
+    let session = made.session.take();
+    let code = match wait::until_exit(&made.child, &signals, notify, session, log) {
         Ok(code) => code,
         Err(error) => return Err(give_up(made, log, error)),
     };

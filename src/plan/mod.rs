@@ -21,12 +21,13 @@ pub mod rootfs;
 pub mod rootless;
 pub mod scheduling;
 pub mod show;
+pub mod terminal;
 pub mod update;
 
 use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
-use oci_spec::runtime::{Hook, Spec};
+use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
 
 use crate::cgroups::{CgroupPlan, Host};
 use crate::error::{Error, Kind, Result};
@@ -156,6 +157,10 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     let scheduling = scheduling::plan(process, spec.linux().as_ref(), &mut warnings)?;
     let mut process = process::plan(process, keyring)?;
     process.keep_groups = rootless::keep_groups(spec);
+    if let Some(terminal) = &mut process.terminal {
+        // Without a mount namespace that would be the host's.
+        terminal.console = crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Mount);
+    }
     rootless::check_groups(&process, namespaces.id_maps.as_ref())?;
     if request.notify.is_some() {
         process.set_variables(vec![activation::notify_variable()?]);

@@ -6,6 +6,7 @@ use oci_spec::runtime::{Capabilities, LinuxCapabilities, PosixRlimitType, Proces
 use rustix::process::Resource;
 
 use super::cstring;
+use super::terminal::{self, TerminalPlan};
 use crate::error::{Error, Result};
 use crate::identity::{CapabilitySets, Rlimit};
 use crate::rootfs::paths::normalize;
@@ -57,6 +58,8 @@ pub struct ProcessPlan {
     pub apparmor: Option<String>,
     /// SELinux exec label.
     pub selinux: Option<String>,
+    /// The terminal that its streams are to be.
+    pub terminal: Option<TerminalPlan>,
     /// Name of the new session keyring, or None to keep the caller's.
     pub keyring: Option<CString>,
 }
@@ -95,6 +98,7 @@ pub fn plan(process: &Process, keyring: Option<CString>) -> Result<ProcessPlan> 
         no_new_privileges: process.no_new_privileges() == Some(true),
         apparmor: profile.filter(|name| !name.is_empty()).map(|name| format!("exec {name}")),
         selinux: process.selinux_label().clone().filter(|label| !label.is_empty()),
+        terminal: terminal::plan(process),
         keyring,
     })
 }

@@ -168,6 +168,13 @@ fn tree(whole: &Plan, list: &mut List) {
         let detail = format!("/{} {major}:{minor} mode {:o}", text(&node.path), node.mode & 0o7777);
         list.add("init", "make device", detail, path);
     }
+    if let Some(terminal) = &whole.process.terminal {
+        let size = terminal.size.map(|(rows, columns)| format!("{rows} rows of {columns}"));
+        list.add("init", "make terminal", size.unwrap_or_default(), "process.terminal");
+        if terminal.console {
+            list.add("init", "bind the terminal", "/dev/console", "process.terminal");
+        }
+    }
     for hidden in &plan.masked {
         list.add(
             "init",

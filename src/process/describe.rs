@@ -67,6 +67,7 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Device => device(plan, index),
         Step::CreateContainer => format!("hooks.createContainer[{index}]"),
         Step::StartContainer => format!("hooks.startContainer[{index}]"),
+        Step::Terminal => "process.terminal".into(),
         Step::DevLinks => "make the default links in /dev".into(),
         Step::WorkingDirectory => format!("process.cwd: chdir to {}", plan.process.cwd.to_string_lossy()),
         Step::Masked => hidden("maskedPaths", &plan.rootfs.masked, index),
@@ -131,6 +132,9 @@ fn hidden(list: &str, paths: &[crate::rootfs::tree::HiddenPath], index: usize) -
 
 /// What was being done at that place.
 fn doing(plan: &Plan, position: Position, action: Action) -> String {
+    if position.step == Step::Terminal {
+        return doing_terminal(action).into();
+    }
     let mount = match position.step {
         Step::Mount => plan.rootfs.mounts.get(position.index).map(mount_text),
         _ => None,
@@ -169,6 +173,17 @@ fn doing(plan: &Plan, position: Position, action: Action) -> String {
     }
 }
 
+fn doing_terminal(action: Action) -> &'static str {
+    match action {
+        Action::Open => "open /dev/pts/ptmx",
+        Action::NotDevpts => "check",
+        Action::Target => "open or make /dev/console",
+        Action::Source | Action::Attach => "bind the terminal on /dev/console",
+        Action::Send => "--console-socket: send the terminal",
+        _ => "make a terminal",
+    }
+}
+
 /// What mounting `op` is called.
 pub fn mount_text(op: &MountOp) -> String {
     match &op.action {
@@ -191,6 +206,7 @@ fn broken_rule(action: Action) -> Option<&'static str> {
         Action::OverProc => "cannot be mounted because it is inside /proc",
         Action::Occupied => "something else is there already",
         Action::NotNull => "/dev/null is not the null device (character device 1:3)",
+        Action::NotDevpts => "/dev/pts/ptmx is not that of a devpts file system",
         Action::Outside => "current working directory is outside of container mount namespace root",
         _ => return None,
     })
@@ -227,6 +243,11 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
         (_, Action::CopyUp, Errno::NOSPC) => Some("the tmpfs is too small for it: see size= and nr_inodes="),
         (_, Action::CopyUp, Errno::LOOP) => Some("its directories are nested too deep"),
         (_, Action::CopyUp, Errno::PERM) => Some("device nodes can't be made in a user namespace"),
+        (Step::Terminal, Action::Open, Errno::NOENT) => Some("mount a devpts at /dev/pts"),
+        (Step::Terminal, Action::Open, Errno::NOSPC) => {
+            Some("the limit in /proc/sys/kernel/pty/max is reached")
+        }
+        (Step::Terminal, Action::Target, Errno::LOOP) => Some("it is a symbolic link"),
         (Step::Join, ..) => join_hint(errno),
         (Step::UserNamespace, _, Errno::INVAL) => {
             Some("root and the user of process.user are both unmapped in it")

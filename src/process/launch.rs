@@ -32,6 +32,8 @@ use crate::sys::procfs::Proc;
 pub struct Sockets {
     /// Where it listens for `start`; without it becomes the program.
     pub start: Option<OwnedFd>,
+    /// Who gets the master end of its terminal.
+    pub console: Option<OwnedFd>,
     /// Who gets a pidfd of it, before any of the container's programs runs.
     pub pidfd: Option<PidfdSocket>,
 }
@@ -56,6 +58,7 @@ pub fn launch(
         sources: sources::open(plan, &proc)?,
         joins: Joins::open(&plan.namespaces.join)?,
         start: sockets.start.map(|listener| waiting_room(plan).map(|room| (listener, room))).transpose()?,
+        console: sockets.console,
         states: inside::States::prepare(plan, &container.record)?,
         hide_early: rustix::process::geteuid().is_root(),
         ignored: ignored_signals(&proc)?,
@@ -63,6 +66,7 @@ pub fn launch(
     };
     let child = clone_init(plan, cgroup, &init, &parent_end)?;
     drop(init.channel);
+    drop(init.console);
     let sent = sockets.pidfd.map_or(Ok(()), |socket| socket.send(child.pidfd.as_fd()));
     let told = sent
         .and_then(|()| attend(plan, container, cgroup, &init.proc, &parent_end, child.pid))

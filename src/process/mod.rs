@@ -16,5 +16,6 @@ pub mod program;
 pub mod sources;
 pub mod start;
 pub mod step;
+pub mod terminal;
 pub mod unix_socket;
 pub mod wait;

@@ -1,11 +1,9 @@
 //! `--pidfd-socket`: the caller gets a pidfd of the container's process (F15).
 
-use std::io::IoSlice;
-use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sendmsg};
+use rustix::net::SocketType;
 
 use super::unix_socket;
 use crate::error::{Context, Result};
@@ -36,12 +34,7 @@ impl PidfdSocket {
     /// # Errors
     /// The peer is gone.
     pub fn send(self, pidfd: BorrowedFd<'_>) -> Result<()> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        let fds = [pidfd];
-        ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-        sendmsg(&self.socket, &[IoSlice::new(INIT.as_bytes())], &mut ancillary, SendFlags::NOSIGNAL)
-            .with_context(|| format!("--pidfd-socket: send a pidfd to {}", self.path.display()))?;
-        Ok(())
+        unix_socket::send_fd(&self.socket, INIT.as_bytes(), pidfd)
+            .with_context(|| format!("--pidfd-socket: send a pidfd to {}", self.path.display()))
     }
 }

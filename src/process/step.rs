@@ -31,6 +31,8 @@ pub enum Step {
     DevLinks,
     /// A createContainer hook.
     CreateContainer,
+    /// `process.terminal`.
+    Terminal,
     /// The working directory.
     WorkingDirectory,
     /// An entry of `linux.maskedPaths`.

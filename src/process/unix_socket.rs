@@ -1,6 +1,8 @@
-//! Connecting to a socket that a caller named.
+//! Connecting to a socket that a caller named, and what goes over it.
 
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::time::Duration;
@@ -9,7 +11,9 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect as connect_to, socket_with,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect as connect_to, recvmsg,
+    sendmsg, socket_with,
 };
 
 /// What fits into `sun_path` with its final NUL (unix(7)).
@@ -34,6 +38,35 @@ pub fn connect(path: &Path, kind: SocketType) -> Result<OwnedFd, Errno> {
         connect_to(&socket, &SocketAddrUnix::new(format!("/proc/self/fd/{}", file.as_raw_fd()))?)?;
     }
     Ok(socket)
+}
+
+/// Sends one message: `text`, which must not be empty, and `fd` as the only descriptor. No allocation.
+///
+/// # Errors
+/// EPIPE, ECONNRESET: the peer is gone; EAGAIN: it did not read for ten seconds.
+pub fn send_fd(socket: impl AsFd, text: &[u8], fd: BorrowedFd<'_>) -> Result<(), Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    let fds = [fd];
+    ancillary.push(SendAncillaryMessage::ScmRights(&fds));
+    sendmsg(socket, &[IoSlice::new(text)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+}
+
+/// Receives what [`send_fd`] sent; the text is not looked at.
+///
+/// # Errors
+/// EPROTO: no descriptor came.
+pub fn receive_fd(socket: impl AsFd) -> Result<OwnedFd, Errno> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let mut text = [0u8; 64];
+    let mut into = [IoSliceMut::new(&mut text)];
+    rustix::io::retry_on_intr(|| recvmsg(&socket, &mut into, &mut ancillary, RecvFlags::CMSG_CLOEXEC))?;
+    let fds = ancillary.drain().filter_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(fds) => Some(fds),
+        _ => None,
+    });
+    fds.flatten().next().ok_or(Errno::PROTO)
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
 use super::notify::Notify;
+use super::terminal::session::Session;
 use crate::error::{Context, Result};
 use crate::log::Log;
 use crate::sys::clone::Child;
@@ -25,23 +26,47 @@ pub fn catch_signals() -> Result<OwnedFd> {
 ///
 /// # Errors
 /// Those of poll(2) and wait4(2).
-pub fn until_exit(child: &Child, signals: &OwnedFd, mut notify: Option<Notify>, log: &Log) -> Result<i32> {
+pub fn until_exit(
+    child: &Child,
+    signals: &OwnedFd,
+    mut notify: Option<Notify>,
+    mut session: Option<Session>,
+    log: &Log,
+) -> Result<i32> {
+    if let Some(session) = &mut session {
+        session.begin()?;
+    }
     loop {
         let mut fds = vec![PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
         fds.extend(notify.as_ref().map(|notify| PollFd::from_borrowed_fd(notify.fd(), PollFlags::IN)));
-        match poll(&mut fds, None) {
+        let patience = session.as_ref().and_then(|session| {
+            session.add_to(&mut fds);
+            session.patience()
+        });
+        match poll(&mut fds, patience.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(errno) => return Err(errno).context("wait for init"),
         }
         drop(fds);
         notify = notify.and_then(|notify| forward(notify, log));
         while let Some(signal) = read_signal(signals).context("read a signal")? {
+            match (signal, &mut session) {
+                (libc::SIGWINCH, Some(session)) => session.resize(),
+                (libc::SIGCONT, Some(session)) => session.resume()?,
+                _ => {}
+            }
             if is_forwarded(signal) {
                 let _ = pidfd_send_signal(child.pidfd.as_fd(), signal);
             }
         }
+        if let Some(session) = &mut session {
+            session.copy();
+        }
         // As a subreaper we get the orphans of the container as well.
         if let Some(code) = reap_until(child.pid)? {
+            if let Some(session) = session {
+                session.finish(|| is_interrupted(signals));
+            }
             return Ok(code);
         }
     }
@@ -66,6 +91,17 @@ fn forward(notify: Notify, log: &Log) -> Option<Notify> {
 /// Everything but what is about this process itself: its children, its terminal's size, its pipes (S33).
 fn is_forwarded(signal: i32) -> bool {
     !matches!(signal, libc::SIGCHLD | libc::SIGURG | libc::SIGPIPE | libc::SIGWINCH)
+}
+
+/// Somebody wants us to end although not everything has been shown.
+fn is_interrupted(signals: &OwnedFd) -> bool {
+    let ends = |signal| matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM);
+    while let Ok(Some(signal)) = read_signal(signals) {
+        if ends(signal) {
+            return true;
+        }
+    }
+    false
 }
 
 /// Reaps all children that have ended; gives init's exit code if it was among them.

@@ -1,6 +1,7 @@
 //! The container's file tree: mounts, device nodes, hidden paths, and the change of root.
 
 pub mod configured;
+pub mod console;
 pub mod copy_up;
 pub mod devices;
 pub mod fresh;

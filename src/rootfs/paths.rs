@@ -122,7 +122,11 @@ fn walk(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<OwnedFd, 
     above.pop().ok_or(Errno::NOENT)
 }
 
-fn make_one(parent: &OwnedFd, name: &CStr, missing: Missing) -> Result<OwnedFd, Errno> {
+/// Makes `name` in the directory unless it is there, and opens it as a handle.
+///
+/// # Errors
+/// ELOOP when it is a symlink, which is not followed.
+pub(super) fn make_one(parent: &OwnedFd, name: &CStr, missing: Missing) -> Result<OwnedFd, Errno> {
     let nofollow = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let made = match missing {
         Missing::Directory => rustix::fs::mkdirat(parent, name, Mode::from_raw_mode(0o755)),

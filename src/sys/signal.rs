@@ -83,3 +83,18 @@ pub fn read_signal(fd: &OwnedFd) -> Result<Option<i32>, Errno> {
         Err(error) => Err(error),
     }
 }
+
+/// Stops the process group, as the kernel stops one that reads from a terminal in the background; returns when it has
+/// been continued. Does nothing where nobody could continue it (an orphaned group, credentials(7)).
+pub fn stop_for_input() {
+    // SAFETY: a set with one signal, read by both calls; kill(2) takes integers. SIGTTIN, which is blocked and has its
+    // default disposition, is let through in between.
+    unsafe {
+        let mut one: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut one);
+        libc::sigaddset(&raw mut one, libc::SIGTTIN);
+        libc::kill(0, libc::SIGTTIN);
+        libc::sigprocmask(libc::SIG_UNBLOCK, &raw const one, std::ptr::null_mut());
+        libc::sigprocmask(libc::SIG_BLOCK, &raw const one, std::ptr::null_mut());
+    }
+}

@@ -16,6 +16,7 @@ use super::hooks::inside;
 use super::join::Joins;
 use super::program::{self, Program};
 use super::step::{Progress, Step};
+use super::terminal;
 use crate::container::INIT_COMM;
 use crate::fault::{Action, During, Fault};
 use crate::identity::apply;
@@ -42,6 +43,8 @@ pub struct Init<'a> {
     pub sources: Vec<(usize, OwnedFd)>,
     /// `create`: where it listens for `start`, and room for what it keeps while it waits. None: it executes the program at once (`run`).
     pub start: Option<(OwnedFd, Room)>,
+    /// Who gets the master end of the terminal, if there is one.
+    pub console: Option<OwnedFd>,
     /// The state for the hooks that it runs itself, if there are any.
     pub states: Option<inside::States>,
     /// The runtime is root and needs nothing of init's /proc files: init hides from the start.
@@ -91,6 +94,11 @@ impl Init<'_> {
         if let Some(states) = &self.states {
             // Before anything is read-only: they may put things into the rootfs.
             inside::create_container(self.plan, states, self.progress, root.as_fd(), &self.channel)?;
+        }
+        if let (Some(terminal), Some(socket)) = (&self.plan.process.terminal, &self.console) {
+            // Before anything is read-only, and from the tree as it is now.
+            self.progress.enter(Step::Terminal);
+            terminal::adopt(terminal, root.as_fd(), socket)?;
         }
         self.close_tree(&mut once, root.as_fd())?;
         self.write_proc()?;

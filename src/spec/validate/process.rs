@@ -13,7 +13,7 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
     environment(process, faults);
     rlimits(process, faults);
     user(process, faults);
-    not_built(process, faults);
+    console_size(process, faults);
     names(spec, faults);
 }
 
@@ -91,10 +91,13 @@ fn user(process: &Process, faults: &mut Faults) {
     }
 }
 
-/// Properties that this version does not carry out are refused rather than ignored.
-fn not_built(process: &Process, faults: &mut Faults) {
-    if process.terminal() == Some(true) {
-        faults.add("process.terminal", "a terminal is not carried out by this version of davit");
+/// What a terminal can have; without one the size means nothing.
+fn console_size(process: &Process, faults: &mut Faults) {
+    let Some(size) = process.console_size().filter(|_| process.terminal() == Some(true)) else { return };
+    for (name, value) in [("height", size.height()), ("width", size.width())] {
+        if value > u64::from(u16::MAX) {
+            faults.add(format!("process.consoleSize.{name}"), format!("{value} is not 0 to 65535"));
+        }
     }
 }
 
@@ -166,9 +169,10 @@ mod tests {
         one_fault(json!({"domainname": "x".repeat(65)}), "the kernel takes 64");
     }
 
-    /// [F1]
+    /// [P3] [F8]
     #[test]
-    fn what_is_not_built_is_refused() {
-        one_fault(json!({"process": {"terminal": true}}), "process.terminal");
+    fn a_terminal_has_its_bounds() {
+        let of = |terminal| json!({"process": {"terminal": terminal, "consoleSize": {"height": 65536, "width": 80}}});
+        one_fault(of(true), "process.consoleSize.height: 65536 is not 0 to 65535");
     }
 }
