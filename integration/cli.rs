@@ -379,7 +379,7 @@ fn spec_content() {
     assert_eq!(linux["readonlyPaths"].as_array().unwrap().len(), 5);
 }
 
-/// [V61] the default configuration runs, but for its terminal.
+/// [V61] the default configuration runs, here without its terminal.
 #[test]
 fn spec_runs() {
     let mut t = Test::new();

@@ -480,20 +480,25 @@ fn bad_rlimits() {
     );
 }
 
-/// [F4] [F5] a terminal needs a socket where the runtime leaves, and a socket needs a terminal.
+/// [F4] [F5] a terminal needs a socket where the runtime leaves, and a socket needs both.
 #[test]
 fn terminal_and_socket_must_agree() {
     let mut t = Test::new();
-    let output = t.bundle_cmd("create", &["--console-socket", &t.path("sock")]).output();
-    output.fails(1, "cannot use console socket if");
-    t.assert_clean();
+    let socket = t.path("sock");
+    let socket = ["--console-socket", socket.as_str()];
+    let refused = |t: &Test, verb: &str, options: &[&str], text: &str| {
+        t.bundle_cmd(verb, options).output().fails(1, text);
+        t.assert_clean();
+    };
+    let needless = "cannot use console socket if runc will not detach or allocate tty";
+    refused(&t, "create", &socket, needless);
+    refused(&t, "run", &socket, needless);
+    refused(&t, "run", &["--detach", socket[0], socket[1]], needless);
     t.config.set("process.terminal", true);
-    let output = t.create().code(1);
-    // A version without terminals refuses them by name.
-    if !output.stderr.contains("process.terminal") {
-        output.fails(1, "cannot allocate tty if");
-    }
-    t.assert_clean();
+    refused(&t, "run", &socket, needless);
+    let missing = "cannot allocate tty if runc will detach without setting console socket";
+    refused(&t, "create", &[], missing);
+    refused(&t, "run", &["--detach"], missing);
 }
 
 /// [N9] mappings without a user namespace.

@@ -53,5 +53,7 @@ mod state;
 mod stats;
 mod support;
 mod systemd;
+mod terminals;
+mod terminals_foreground;
 mod update;
 mod validate;

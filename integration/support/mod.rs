@@ -6,6 +6,7 @@ pub mod host;
 pub mod probe;
 pub mod run;
 pub mod socket;
+pub mod terminal;
 pub mod test;
 pub mod trace;
 pub mod user;

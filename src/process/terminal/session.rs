@@ -31,8 +31,8 @@ pub struct Session {
     to_host: Pending,
     /// The container may have what is typed.
     listening: bool,
-    /// The last byte of input was not the end of a line.
-    unfinished: bool,
+    /// The last line of input, if its end is missing.
+    last_line: LastLine,
     /// When the program may be told again that there is no more input.
     due: Instant,
 }
@@ -43,6 +43,15 @@ struct Pty {
     /// Shows whether the program has read everything. Held, it also keeps the master from hanging up while the program
     /// has its terminal closed for a while.
     slave: OwnedFd,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum LastLine {
+    /// It has its end, or the program has it without.
+    Whole,
+    Unfinished,
+    /// It was passed on by the line discipline, which whoever changes the modes before reading does not notice.
+    PassedOn,
 }
 
 /// What was read and not yet written.
@@ -71,7 +80,7 @@ impl Session {
             to_container: Pending::default(),
             to_host: Pending::default(),
             listening: true,
-            unfinished: false,
+            last_line: LastLine::Whole,
             due: Instant::now(),
         })
     }
@@ -181,9 +190,12 @@ impl Session {
             if self.to_container.is_empty() {
                 let Some(input) = self.input.as_ref().filter(|_| self.listening) else { return };
                 match self.to_container.fill(|buffer| input.read(buffer)) {
-                    Ok(length) if length > 0 => self.unfinished = !self.to_container.ends_line(),
+                    Ok(length) if length > 0 => self.last_line = self.to_container.last_line(),
                     Err(Errno::AGAIN | Errno::INTR) => return,
-                    Ok(_) | Err(_) => self.input = None,
+                    Ok(_) | Err(_) => {
+                        self.input = None;
+                        self.due = Instant::now() + PAUSE;
+                    }
                 }
             }
             match self.to_container.drain(|bytes| rustix::io::write(&pty.master, bytes)) {
@@ -203,10 +215,12 @@ impl Session {
         let unread = poll(&mut fds, Some(&Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok_and(|count| count > 0);
         let Some(modes) = tcgetattr(&pty.slave).ok().filter(|_| !unread) else { return };
         let by_lines = modes.local_modes.contains(LocalModes::ICANON);
-        let key = match std::mem::take(&mut self.unfinished) && !by_lines {
-            true => b'\r',
-            false => modes.special_codes[SpecialCodeIndex::VEOF],
+        let (key, last_line) = match (self.last_line, by_lines) {
+            (LastLine::Unfinished | LastLine::PassedOn, false) => (b'\r', LastLine::Whole),
+            (LastLine::Unfinished, true) => (modes.special_codes[SpecialCodeIndex::VEOF], LastLine::PassedOn),
+            _ => (modes.special_codes[SpecialCodeIndex::VEOF], LastLine::Whole),
         };
+        self.last_line = last_line;
         let _ = rustix::io::write(&pty.master, &[key]);
     }
 }
@@ -218,8 +232,11 @@ impl Pending {
         self.start == self.bytes.len()
     }
 
-    fn ends_line(&self) -> bool {
-        matches!(self.bytes.last(), Some(b'\n' | b'\r'))
+    fn last_line(&self) -> LastLine {
+        match self.bytes.last() {
+            Some(b'\n' | b'\r') | None => LastLine::Whole,
+            Some(_) => LastLine::Unfinished,
+        }
     }
 
     /// Reads once.
@@ -258,7 +275,7 @@ mod tests {
             Ok(5)
         });
         assert_eq!(read, Ok(5));
-        assert!(!pending.ends_line());
+        assert_eq!(pending.last_line(), LastLine::Unfinished);
         let mut room = 2;
         let write = |bytes: &[u8]| match std::mem::take(&mut room) {
             0 => Err(Errno::AGAIN),
