@@ -1,6 +1,7 @@
 //! SELinux labels of processes and of what the runtime makes. With SELinux the kernel's own word is compared, without it
 //! the words. Run by `scripts/test-vm selinux`.
 
+use crate::support::terminal::ConsoleSocket;
 use crate::support::*;
 
 const LABEL: &str = "system_u:object_r:container_file_t:s0:c1,c2";
@@ -10,6 +11,15 @@ const DOMAIN: &str = "system_u:system_r:container_t:s0:c1,c2";
 
 fn selinux() -> bool {
     std::path::Path::new("/sys/fs/selinux/enforce").exists()
+}
+
+/// The label of a path in the container of that init.
+#[track_caller]
+fn mount_label(pid: i32, path: &str) -> String {
+    let mut buffer = [0u8; 256];
+    let path = format!("/proc/{pid}/root{path}");
+    let length = rustix::fs::lgetxattr(&path, "security.selinux", &mut buffer).expect(&path);
+    String::from_utf8_lossy(&buffer[..length]).trim_end_matches('\0').to_string()
 }
 
 /// [M44] [L4] tmpfs, its device nodes, devpts, shm, mqueue and a masked directory have the label; proc and sysfs have
@@ -25,12 +35,7 @@ fn mounts_are_labelled() {
     t.sh("sleep 30");
     t.detach();
     let pid = t.pid();
-    let label = |path: &str| {
-        let mut buffer = [0u8; 256];
-        let path = format!("/proc/{pid}/root{path}");
-        let length = rustix::fs::lgetxattr(&path, "security.selinux", &mut buffer).expect(&path);
-        String::from_utf8_lossy(&buffer[..length]).trim_end_matches('\0').to_string()
-    };
+    let label = |path: &str| mount_label(pid, path);
     for path in
         ["/dev", "/dev/null", "/dev/pts", "/dev/shm", "/dev/mqueue", "/queues", "/copied", "/copied/file"]
     {
@@ -39,6 +44,21 @@ fn mounts_are_labelled() {
     assert_eq!(label("/proc/acpi"), LABEL, "a masked directory");
     for path in ["/proc", "/sys"] {
         assert_ne!(label(path), LABEL, "{path}");
+    }
+}
+
+/// [L4] [F1] so has a terminal, by its devpts, and /dev/console, which is bound to it.
+#[test]
+fn the_terminal_is_labelled() {
+    need!(selinux(), "SELinux is disabled");
+    let mut t = Test::new();
+    t.config.set("linux.mountLabel", LABEL).set("process.terminal", true);
+    t.sh("read line");
+    let socket = ConsoleSocket::bind(t.path("sock"));
+    t.bundle_cmd("run", &["--detach", "--console-socket", &t.path("sock")]).output().ok();
+    let _screen = socket.accept();
+    for path in ["/dev/console", "/dev/pts/0"] {
+        assert_eq!(mount_label(t.pid(), path), LABEL, "{path}");
     }
 }
 

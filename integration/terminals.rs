@@ -278,22 +278,6 @@ fn a_terminal_without_root() {
     assert_eq!(text, "/dev/pts/0\n0 620 88:0\n0 620 88:0\n1 1\n");
 }
 
-/// [L4] the terminal has the container's label, by its devpts.
-#[test]
-fn the_console_is_labelled() {
-    need!(Path::new("/sys/fs/selinux/enforce").exists(), "SELinux is disabled");
-    let label = "system_u:object_r:container_file_t:s0:c1,c2";
-    let mut t = with_terminal("read line");
-    t.config.set("linux.mountLabel", label);
-    let _screen = detach(&t);
-    for path in ["/dev/console", "/dev/pts/0"] {
-        let mut buffer = [0u8; 256];
-        let path = format!("/proc/{}/root{path}", t.pid());
-        let length = rustix::fs::lgetxattr(&path, "security.selinux", &mut buffer).expect(&path);
-        assert_eq!(String::from_utf8_lossy(&buffer[..length]).trim_end_matches('\0'), label, "{path}");
-    }
-}
-
 /// [F1] two at once have a terminal each.
 #[test]
 fn terminals_are_apart() {
