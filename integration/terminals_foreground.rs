@@ -2,6 +2,7 @@
 
 use crate::support::run::Running;
 use crate::support::terminal::Screen;
+use crate::support::user::User;
 use crate::support::*;
 use rustix::process::Signal;
 
@@ -288,6 +289,37 @@ fn stopped(t: &Test, screen: &mut Screen) {
 fn runtime_of(t: &Test) -> rustix::process::Pid {
     let parent = host::stat_field(t.pid(), 4).unwrap().parse().unwrap();
     rustix::process::Pid::from_raw(parent).unwrap()
+}
+
+/// [F6] [F1] a login program hangs the terminal up and opens it anew.
+#[test]
+fn a_terminal_that_is_hung_up() {
+    let hang_up = "setsid -c true; sleep 0.2; exec </dev/console >/dev/console 2>&1";
+    let mut t = with_terminal(&format!("{hang_up}; echo back; read line; echo got $line; exit 3"));
+    // To take the terminal from init's session.
+    t.config.caps(&["CAP_SYS_ADMIN"]);
+    let mut screen = Screen::open();
+    let modes = screen.modes();
+    let running = screen.run(run(&t));
+    screen.expect("back\r\n");
+    screen.type_in("word\r");
+    screen.expect("got word");
+    ends(running, 3, &mut screen, &modes);
+}
+
+/// [F6] [U1] of an ordinary user, in a terminal that is not that user's, as after su(1).
+#[test]
+fn a_foreign_terminal() {
+    let mut u = User::new();
+    u.t.config.set("process.terminal", true);
+    u.t.sh("busybox stty size; read line; echo got $line; exit 4");
+    let mut screen = Screen::open();
+    let modes = screen.modes();
+    let running = screen.run(u.bundle_cmd("run", &[]));
+    screen.expect("24 80");
+    screen.type_in("word\r");
+    screen.expect("got word");
+    ends(running, 4, &mut screen, &modes);
 }
 
 /// [F6] the runtime is killed: the terminal hangs up, and `delete --force` clears the rest.

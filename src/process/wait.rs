@@ -52,7 +52,7 @@ pub fn until_exit(
         while let Some(signal) = read_signal(signals).context("read a signal")? {
             match (signal, &mut session) {
                 (libc::SIGWINCH, Some(session)) => session.resize(),
-                (libc::SIGCONT, Some(session)) => session.resume()?,
+                (libc::SIGCONT, Some(session)) => session.resume(),
                 _ => {}
             }
             if is_forwarded(signal) {

@@ -70,11 +70,10 @@ impl Session {
         let doing = "take over the terminal";
         // Nobody else has this open file.
         rustix::fs::fcntl_setfl(&master, OFlags::RDWR | OFlags::NONBLOCK).context(doing)?;
-        let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-        let slave = rustix::pty::ioctl_tiocgptpeer(&master, flags).context(doing)?;
+        let pty = Pty { slave: open_slave(&master).context(doing)?, master };
         Ok(Self {
             outer,
-            pty: Some(Pty { master, slave }),
+            pty: Some(pty),
             input: Stream::open(0, OFlags::RDONLY),
             output: Stream::open(1, OFlags::WRONLY).ok_or(Errno::BADF).context("standard output")?,
             to_container: Pending::default(),
@@ -104,14 +103,10 @@ impl Session {
         }
     }
 
-    /// SIGCONT: whoever stopped us may have changed the terminal, or put us into the background.
-    ///
-    /// # Errors
-    /// Those of tcsetattr(3).
-    pub fn resume(&mut self) -> Result<()> {
-        self.listening = self.outer.resume()?;
+    /// SIGCONT: whoever stopped us may have changed the terminal, put us into the background, or closed it.
+    pub fn resume(&mut self) {
+        self.listening = self.outer.resume().unwrap_or(false);
         self.resize();
-        Ok(())
     }
 
     /// Adds what is waited for.
@@ -167,12 +162,19 @@ impl Session {
     /// How many bytes it read.
     fn copy_output(&mut self) -> usize {
         let mut count = 0;
-        while let Some(pty) = &self.pty {
+        while let Some(pty) = &mut self.pty {
             if self.to_host.is_empty() {
-                let read = self.to_host.fill(|buffer| rustix::io::read(&pty.master, buffer));
-                count += read.unwrap_or(0);
-                if !read.is_ok_and(|length| length > 0) {
-                    break;
+                match self.to_host.fill(|buffer| rustix::io::read(&pty.master, buffer)) {
+                    Ok(length) if length > 0 => count += length,
+                    // Hung up, with our end too (vhangup(2), as login programs do it): it may be opened again.
+                    Err(Errno::IO) => {
+                        match open_slave(&pty.master) {
+                            Ok(slave) => pty.slave = slave,
+                            Err(_) => self.pty = None,
+                        }
+                        break;
+                    }
+                    Ok(_) | Err(_) => break,
                 }
             }
             match self.to_host.drain(|bytes| self.output.write(bytes)) {
@@ -223,6 +225,11 @@ impl Session {
         self.last_line = last_line;
         let _ = rustix::io::write(&pty.master, &[key]);
     }
+}
+
+fn open_slave(master: &OwnedFd) -> Result<OwnedFd, Errno> {
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    rustix::pty::ioctl_tiocgptpeer(master, flags)
 }
 
 impl Pending {
