@@ -26,6 +26,7 @@ pub struct Error {
     message: String,
     hint: Option<String>,
     errno: Option<i32>,
+    exit_code: Option<i32>,
 }
 
 /// The crate's result.
@@ -35,7 +36,7 @@ impl Error {
     /// An error with a message of its own.
     #[cold]
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, errno: None }
+        Self { kind, message: message.into(), hint: None, errno: None, exit_code: None }
     }
 
     /// A fault in the configuration at `path`, a JSON path such as `process.cwd`.
@@ -49,7 +50,7 @@ impl Error {
     pub fn system(what: impl fmt::Display, error: impl Into<std::io::Error>) -> Self {
         let error = error.into();
         let message = format!("{what}: {}", errno_text(&error));
-        Self { kind: Kind::System, message, hint: None, errno: error.raw_os_error() }
+        Self { kind: Kind::System, message, hint: None, errno: error.raw_os_error(), exit_code: None }
     }
 
     /// Puts what was being done in front.
@@ -86,9 +87,17 @@ impl Error {
         self.errno
     }
 
-    /// The process exit code: 3 for an unknown command, 1 for everything else (features.md E1).
+    /// Gives it another exit code than its kind has.
+    #[must_use]
+    #[cold]
+    pub fn exiting(mut self, code: i32) -> Self {
+        self.exit_code = Some(code);
+        self
+    }
+
+    /// The process exit code: 3 for an unknown command, 1 for everything else that has no code of its own (features.md E1).
     pub fn exit_code(&self) -> i32 {
-        if self.kind == Kind::UnknownCommand { 3 } else { 1 }
+        self.exit_code.unwrap_or(if self.kind == Kind::UnknownCommand { 3 } else { 1 })
     }
 }
 

@@ -52,6 +52,10 @@ fn carry_out(invocation: &Invocation) -> i32 {
         Err(error) => (Log::stderr(&invocation.global), Err(error)),
     };
     result.unwrap_or_else(|error| {
+        let error = match &invocation.command {
+            Command::Exec(_) => error.exiting(commands::exec::FAILED),
+            _ => error,
+        };
         let code = error.exit_code();
         log.fail(error);
         code
@@ -79,6 +83,7 @@ fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
         Command::Pause { id } => commands::pause::run(&root(), id),
         Command::Resume { id } => commands::resume::run(&root(), id),
         Command::Events { id, once, interval } => commands::events::run(&root(), id, *once, *interval),
+        Command::Exec(args) => commands::exec::run(global, args, log).context("exec failed"),
         Command::Stats(args) => commands::stats::run(&root(), args),
         Command::Spec(args) => commands::spec::run(global, args),
         Command::Features => commands::features::run(global),

@@ -252,6 +252,30 @@ impl Test {
         self.bundle_cmd("run", &[]).spawn()
     }
 
+    /// A detached container that sleeps, for others to join.
+    #[track_caller]
+    pub fn sleeper(&mut self) -> &mut Self {
+        self.sh("exec sleep 1000").detach();
+        self
+    }
+
+    /// `exec [options] ID COMMAND...`, not started yet.
+    pub fn exec_cmd(&self, options: &[&str], command: &[&str]) -> Cmd {
+        self.cmd(&["exec"]).args(options).args([&self.id]).args(command)
+    }
+
+    /// Runs a shell script in the container by `exec`.
+    pub fn exec(&self, options: &[&str], script: &str) -> Output {
+        self.exec_cmd(options, &["/bin/sh", "-c", script]).output()
+    }
+
+    /// `exec --process FILE` with this object in the file.
+    pub fn exec_process(&self, options: &[&str], process: &Value) -> Output {
+        let file = self.path("process.json");
+        std::fs::write(&file, process.to_string()).unwrap();
+        self.exec_cmd(&[&["--process", &file], options].concat(), &[]).output()
+    }
+
     /// What `state` says.
     #[track_caller]
     pub fn state(&self) -> Value {

@@ -54,6 +54,19 @@ impl Cgroup {
         }
     }
 
+    /// Waits until the container is resumed, or gone.
+    ///
+    /// # Errors
+    /// As [`Self::is_frozen`].
+    pub fn wait_thawed(&self) -> Result<()> {
+        let mut pause = Duration::from_millis(1);
+        while self.is_frozen()? {
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
     /// True if the container is paused: one open, one read. False for a cgroup that is gone. On cgroup2 this is what
     /// was asked for (`cgroup.freeze`): `frozen` in `cgroup.events` goes away for moments, as when a signal arrives.
     ///

@@ -105,7 +105,7 @@ pub(super) fn is_cgroup2(found: &rustix::fs::StatFs) -> bool {
 }
 
 /// Reads the lines of `/proc/self/cgroup`: `hierarchy-ID:controller-list:cgroup-path`.
-fn parse(lines: &[u8], v2: bool) -> Host {
+pub(super) fn parse(lines: &[u8], v2: bool) -> Host {
     let mut hierarchies = Vec::new();
     let mut own_v2 = None;
     for line in lines.split(|byte| *byte == b'\n') {

@@ -11,6 +11,7 @@ mod devices;
 mod devices_update;
 mod file;
 mod freeze;
+mod join;
 mod kill;
 mod layout;
 mod limit;
@@ -37,6 +38,7 @@ use rustix::fs::CWD;
 use rustix::io::Errno;
 
 pub use devices::{Access, DeviceRules, Entry, Rule, Type};
+pub use join::{Place, SubCgroups};
 pub use layout::{Hierarchy, Host, Layout};
 pub use oom::OomWatch;
 pub use present::Present;
@@ -80,7 +82,7 @@ impl Cgroup {
         self.fd.as_ref().map(AsFd::as_fd)
     }
 
-    /// Opens the v2 directory of a recorded container for [`Self::clone_into_fd`] (`exec`). Does nothing on v1.
+    /// Opens the v2 directory of a recorded container for [`Self::clone_into_fd`]. Does nothing on v1.
     ///
     /// # Errors
     /// The cgroup is gone.

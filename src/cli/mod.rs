@@ -6,6 +6,7 @@
 mod completion;
 mod duration;
 mod entry;
+mod exec;
 mod help;
 mod man;
 mod parse;
@@ -24,6 +25,7 @@ use self::parse::{Given, parse_bool, scan, usage};
 use self::table::{COMMANDS, CommandSpec, GLOBAL, Opt, Verb};
 use crate::error::{Error, Kind, Result};
 
+pub use self::exec::{ExecArgs, User};
 pub use self::help::{SPEC_VERSION, commit, version};
 pub use self::root::{StateRoot, default_root, in_user_namespace};
 pub use self::seccomp::SeccompArgs;
@@ -75,17 +77,28 @@ fn parse_into(
         Err(help) => return Ok((spec.name, Command::Help(help))),
     };
     global.quiet = spec.quiet;
+    parse_command(spec, args).map(|command| (spec.name, command)).map_err(|(stdout, error)| match spec.verb {
+        // Any other code could be the program's (features.md S27).
+        Verb::Exec => (stdout, error.exiting(255)),
+        _ => (stdout, error),
+    })
+}
+
+fn parse_command(
+    spec: &'static CommandSpec,
+    args: &mut impl Iterator<Item = OsString>,
+) -> Result<Command, Fault> {
     let (given, mut operands) = scan(spec.options, args, spec.trailing)
         .map_err(|error| (format!("Incorrect Usage: {error}\n\n{}", help::command(spec)), error))?;
     if given.flag(Opt::Help) {
-        return Ok((spec.name, Command::Help(help::command(spec))));
+        return Ok(Command::Help(help::command(spec)));
     }
     if spec.trailing {
         operands.extend(args);
     }
     count(spec, operands.len())
         .map_err(|error| (format!("Incorrect Usage.\n\n{}", help::command(spec)), error))?;
-    Ok((spec.name, command(spec.verb, given, operands).map_err(plain)?))
+    command(spec.verb, given, operands).map_err(plain)
 }
 
 fn set_global(global: &mut Global, given: &mut Given) -> Result<()> {
@@ -230,6 +243,10 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
             once: given.flag(Opt::Stats),
             interval: interval(&mut given, Duration::from_secs(5))?,
         },
+        Verb::Exec => {
+            let id = id()?;
+            Command::Exec(Box::new(exec::args(id, operands.collect(), &mut given)?))
+        }
         Verb::Stats => Command::Stats(StatsArgs {
             ids: operands.map(|id| id.to_string_lossy().into_owned()).collect(),
             format: table_format(&mut given)?,

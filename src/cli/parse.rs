@@ -50,6 +50,22 @@ impl Given {
         }
     }
 
+    /// A flag, if it was given at all: `--x=false` is something else than nothing.
+    pub(super) fn given_flag(&self, opt: Opt) -> Option<bool> {
+        self.last(opt).map(|_| self.flag(opt))
+    }
+
+    /// Every text given for `opt`, in order; they are moved out.
+    pub(super) fn texts(&mut self, opt: Opt) -> Vec<OsString> {
+        let of_it = self.0.iter_mut().filter(|(given, _)| *given == opt);
+        of_it
+            .filter_map(|(_, value)| match value {
+                Value::Text(text) => Some(std::mem::take(text)),
+                _ => None,
+            })
+            .collect()
+    }
+
     /// A path, if given and not empty (callers write `--log ""` for "none").
     pub(super) fn path(&mut self, opt: Opt) -> Option<PathBuf> {
         self.text(opt).filter(|path| !path.is_empty()).map(PathBuf::from)

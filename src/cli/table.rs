@@ -10,20 +10,20 @@ const BUNDLE: OptionSpec =
     text(Opt::Bundle, "bundle", "DIR", "the bundle's directory, by default the current one").short("b");
 const CONFIG: OptionSpec =
     text(Opt::Config, "config", "FILE", "another file in place of the bundle's config.json").short("f");
-const CONSOLE_SOCKET: OptionSpec = text(
+pub(super) const CONSOLE_SOCKET: OptionSpec = text(
     Opt::ConsoleSocket,
     "console-socket",
     "PATH",
     "a listening AF_UNIX socket; the terminal's master end is sent to it",
 );
-const PIDFD_SOCKET: OptionSpec = text(
+pub(super) const PIDFD_SOCKET: OptionSpec = text(
     Opt::PidfdSocket,
     "pidfd-socket",
     "PATH",
-    "a listening AF_UNIX socket; a pidfd of init is sent to it",
+    "a listening AF_UNIX socket; a pidfd of the process is sent to it",
 );
-const PID_FILE: OptionSpec =
-    text(Opt::PidFile, "pid-file", "FILE", "write the process id of init, as the host sees it, to this file");
+pub(super) const PID_FILE: OptionSpec =
+    text(Opt::PidFile, "pid-file", "FILE", "write the process id, as the host sees it, to this file");
 const NO_PIVOT: OptionSpec = flag(
     Opt::NoPivot,
     "no-pivot",
@@ -31,7 +31,7 @@ const NO_PIVOT: OptionSpec = flag(
 );
 const NO_NEW_KEYRING: OptionSpec =
     flag(Opt::NoNewKeyring, "no-new-keyring", "keep the caller's session keyring, make no new one");
-const PRESERVE_FDS: OptionSpec = OptionSpec {
+pub(super) const PRESERVE_FDS: OptionSpec = OptionSpec {
     kind: Kind::Number,
     ..text(
         Opt::PreserveFds,
@@ -41,6 +41,8 @@ const PRESERVE_FDS: OptionSpec = OptionSpec {
     )
     .default("0")
 };
+pub(super) const DETACH: OptionSpec =
+    flag(Opt::Detach, "detach", "return as soon as the program runs").short("d");
 const OUTPUT_FORMAT: OptionSpec =
     text(Opt::Format, "format", "table|json", "how to print").short("f").default("table");
 
@@ -74,7 +76,7 @@ pub const GLOBAL: &[OptionSpec] = &[
 const ID: &str = "<container-id>";
 
 /// A command without options that takes one container.
-const fn on_container(
+pub(super) const fn on_container(
     verb: Verb,
     name: &'static str,
     summary: &'static str,
@@ -213,6 +215,7 @@ A line of type \"stats\" comes each interval, one of type \"oom\" for each
 process that the kernel kills for lack of memory. Ends when the container does.",
         )
     },
+    super::exec::SPEC,
     CommandSpec {
         arguments: "",
         min: 0,
@@ -324,7 +327,7 @@ container's processes. With --format json: an array of process ids.",
             CONFIG,
             CONSOLE_SOCKET,
             PIDFD_SOCKET,
-            flag(Opt::Detach, "detach", "return as soon as the container runs").short("d"),
+            DETACH,
             flag(Opt::Keep, "keep", "do not delete the container when it ends"),
             PID_FILE,
             flag(Opt::NoSubreaper, "no-subreaper", "do not adopt processes that lose their parent"),

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::exec::ExecArgs;
 use super::root::{StateRoot, default_root};
 use super::seccomp::SeccompArgs;
 use super::update::UpdateArgs;
@@ -174,6 +175,7 @@ pub enum Command {
         once: bool,
         interval: Duration,
     },
+    Exec(Box<ExecArgs>),
     Stats(StatsArgs),
     Spec(SpecArgs),
     Features,

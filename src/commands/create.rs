@@ -8,11 +8,12 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
-use self::orders::{Orders, check_terminal, write_pid_file};
+use self::orders::{Orders, check_terminal};
 use crate::cgroups::systemd;
 use crate::cgroups::{self, Cgroup, Host, Layout};
 use crate::cli::{CgroupManager, CreateArgs, Global, Rootless};
-use crate::container::{self, Container, Id, Process, Record, State, Status, Store, StoredHooks};
+use crate::commands::pid_file;
+use crate::container::{self, Container, Id, Joining, Process, Record, State, Status, Store, StoredHooks};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
 use crate::plan::activation::Listen;
@@ -129,7 +130,7 @@ fn listen() -> Result<Listen> {
 
 /// Descriptors to pass on must be open; all others of the caller are the caller's own. The first `listen` are those
 /// of `$LISTEN_FDS`.
-fn check_passed(count: i32, listen: u32) -> Result<()> {
+pub(super) fn check_passed(count: i32, listen: u32) -> Result<()> {
     for number in 3..3 + count {
         if !fd::is_passed(number) {
             let of_listen = i64::from(number) < 3 + i64::from(listen);
@@ -188,7 +189,7 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
 }
 
 /// Whose rights there are.
-fn caller() -> Result<Caller> {
+pub(super) fn caller() -> Result<Caller> {
     use caps::Capability::{CAP_SETGID, CAP_SETUID, CAP_SYS_ADMIN};
     let confined = crate::cli::in_user_namespace();
     let uid = rustix::process::geteuid();
@@ -202,7 +203,7 @@ fn caller() -> Result<Caller> {
 }
 
 /// Of the capabilities asked for, those that the runtime has to give (P11).
-fn grant(plan: &mut Plan) -> Result<()> {
+pub(super) fn grant(plan: &mut Plan) -> Result<()> {
     let available = if plan.namespaces.in_user_namespace() {
         plan::process::ALL_CAPABILITIES
     } else {
@@ -282,6 +283,7 @@ fn record(plan: &Plan, spec: &Spec) -> Result<Record> {
         boot_id: container::boot_id()?,
         runtime: Process::current()?,
         cgroup: plan.cgroup.record(),
+        join: Some(Joining { namespaces: plan.namespaces.all(), keyring: plan.process.keyring.is_some() }),
         own_pid_namespace: plan.namespaces.makes(libc::CLONE_NEWPID),
         hooks: StoredHooks { poststart: plan.hooks.poststart.clone(), poststop: plan.hooks.poststop.clone() },
         ..Record::default()
@@ -350,7 +352,7 @@ fn settle(container: &Container, orders: &mut Orders, child: &Child) -> Result<O
     }
     let session = orders.take_terminal()?;
     if let Some(path) = &orders.pid_file {
-        write_pid_file(path, child.pid)?;
+        pid_file::write(path, child.pid)?;
     }
     Ok(session)
 }

@@ -3,12 +3,14 @@
 pub mod create;
 pub mod delete;
 pub mod events;
+pub mod exec;
 pub mod features;
 pub mod help;
 pub mod kill;
 pub mod list;
 mod output;
 pub mod pause;
+mod pid_file;
 pub mod plan;
 pub mod ps;
 pub mod resume;

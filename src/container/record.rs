@@ -47,6 +47,15 @@ impl StoredHooks {
     }
 }
 
+/// How to become a part of the container.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Joining {
+    /// `CLONE_NEW*` of the namespaces that are made for it or joined by it.
+    pub namespaces: u64,
+    /// It has a session keyring of its own, by the name that its id gives.
+    pub keyring: bool,
+}
+
 /// The content of state.json.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -88,6 +97,9 @@ pub struct Record {
     /// Its group in resctrl, if it has to be in one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resctrl: Option<crate::resctrl::Record>,
+    /// What a process needs to know that joins later (`exec`); none by a version that had no `exec`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub join: Option<Joining>,
     /// Whether init is the init of its pid namespace, so that its death ends all others.
     #[serde(default)]
     pub own_pid_namespace: bool,

@@ -37,3 +37,13 @@ pub struct CapabilitySets {
     /// Kept across execve by a user other than root.
     pub ambient: u64,
 }
+
+impl CapabilitySets {
+    /// Adds capabilities (V38): to the ambient set only what is inheritable already, to the inheritable set nothing (R14).
+    pub fn add(&mut self, capabilities: u64) {
+        self.bounding |= capabilities;
+        self.effective |= capabilities;
+        self.permitted |= capabilities;
+        self.ambient |= capabilities & self.inheritable;
+    }
+}

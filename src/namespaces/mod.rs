@@ -77,6 +77,19 @@ impl NamespacePlan {
         self.join_user.is_some() || (self.id_maps.is_some() && !self.join.is_empty())
     }
 
+    /// `CLONE_NEW*` of every namespace that is not just the runtime's.
+    pub fn all(&self) -> u64 {
+        let joined = self.join.iter().chain(&self.join_pid).chain(&self.join_user);
+        let mut flags = joined.fold(self.clone_flags, |flags, join| flags | flag(join.kind));
+        if self.new_cgroup {
+            flags |= flag(LinuxNamespaceType::Cgroup);
+        }
+        if self.time_offsets.is_some() {
+            flags |= flag(LinuxNamespaceType::Time);
+        }
+        flags
+    }
+
     /// Whether a namespace of this type is made new.
     pub fn makes(&self, flag: i32) -> bool {
         self.clone_flags & u64::from(flag.unsigned_abs()) != 0
@@ -94,6 +107,15 @@ pub fn name(kind: LinuxNamespaceType) -> &'static str {
         LinuxNamespaceType::Pid => "pid",
         LinuxNamespaceType::Network => "network",
         LinuxNamespaceType::Time => "time",
+    }
+}
+
+/// The name of its file in /proc/PID/ns.
+pub fn file_name(kind: LinuxNamespaceType) -> &'static str {
+    match kind {
+        LinuxNamespaceType::Mount => "mnt",
+        LinuxNamespaceType::Network => "net",
+        other => name(other),
     }
 }
 

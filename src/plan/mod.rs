@@ -7,6 +7,7 @@ mod cgroup_owner;
 pub mod cgroup_systemd;
 mod cgroup_v1;
 mod cgroup_v2;
+pub mod exec;
 mod faults;
 mod gvariant;
 mod id_map;
@@ -70,7 +71,7 @@ pub struct Request<'a> {
 }
 
 /// All that will be done to make a container.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Plan {
     /// Container id.
     pub id: String,
@@ -152,7 +153,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         cgroup.owner = cgroup_owner::of(spec, &namespaces, &host.layout);
     }
     warnings.extend(cgroup.warnings.iter().cloned());
-    let keyring = if request.no_new_keyring { None } else { Some(cstring(format!("_ses.{}", request.id))?) };
+    let keyring = if request.no_new_keyring { None } else { Some(process::keyring(request.id)?) };
     let place = place(spec, request, host, &cgroup, &mut warnings)?;
     let scheduling = scheduling::plan(process, spec.linux().as_ref(), &mut warnings)?;
     let mut process = process::plan(process, keyring)?;
@@ -214,8 +215,11 @@ fn place<'a>(
 /// # Errors
 /// More than a process can have.
 pub fn passed_on(request: &Request<'_>) -> Result<i32> {
-    let count = request.listen.count.checked_add(request.preserve_fds);
-    let count = count.and_then(|count| i32::try_from(count).ok()).filter(|count| *count < MOST_FDS);
+    fd_count(request.listen.count.saturating_add(request.preserve_fds))
+}
+
+fn fd_count(count: u32) -> Result<i32> {
+    let count = i32::try_from(count).ok().filter(|count| *count < MOST_FDS);
     count.ok_or_else(|| Error::new(Kind::Usage, "--preserve-fds: too large a number"))
 }
 

@@ -16,7 +16,7 @@ use crate::sys::exec::CStringArray;
 pub const ALL_CAPABILITIES: u64 = u64::MAX >> 23;
 
 /// The process to start, with everything that is set before execve.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ProcessPlan {
     /// Files to try, in order, for `args[0]` (execvp(3)).
     pub candidates: Vec<CString>,
@@ -73,7 +73,7 @@ pub fn plan(process: &Process, keyring: Option<CString>) -> Result<ProcessPlan> 
     let args = process.args().as_deref().unwrap_or_default();
     let program = args.first().map(String::as_str).unwrap_or_default();
     let find_home = !env.iter().any(|entry| entry.strip_prefix("HOME=").is_some_and(|home| !home.is_empty()));
-    let candidates = candidates(program, &env)?;
+    let candidates = candidates(program.as_bytes(), search_path(&env))?;
     let kept = env.into_iter().filter(|entry| *entry != "HOME=");
     let user = process.user();
     let profile = process.apparmor_profile().as_deref();
@@ -103,7 +103,25 @@ pub fn plan(process: &Process, keyring: Option<CString>) -> Result<ProcessPlan> 
     })
 }
 
+/// The name of the container's session keyring, by which later processes find it (P25).
+///
+/// # Errors
+/// None in practice.
+pub(super) fn keyring(id: &str) -> Result<CString> {
+    cstring(format!("_ses.{id}"))
+}
+
 impl ProcessPlan {
+    /// Another program with its arguments, which need not be UTF-8.
+    pub(super) fn set_args(&mut self, args: Vec<CString>) -> Result<()> {
+        let program = args.first().map(|program| program.to_bytes()).unwrap_or_default();
+        let env: Vec<_> = self.env.as_slice().iter().filter_map(|entry| entry.to_str().ok()).collect();
+        self.candidates = candidates(program, search_path(&env))?;
+        self.bare = !program.contains(&b'/');
+        self.args = CStringArray::new(args);
+        Ok(())
+    }
+
     /// Sets variables, `NAME=VALUE` each, over those that the spec has by the same names.
     pub(super) fn set_variables(&mut self, list: Vec<CString>) {
         let mut env = self.env.as_slice().to_vec();
@@ -139,17 +157,20 @@ fn environment(given: &[String]) -> Vec<&str> {
     result
 }
 
+fn search_path<'a>(env: &[&'a str]) -> &'a str {
+    env.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or_default()
+}
+
 /// The files that execvp(3) would try: the name itself if it holds a slash, else one for each entry of PATH.
 /// Without PATH nothing is found by a bare name (P6).
-fn candidates(program: &str, env: &[&str]) -> Result<Vec<CString>> {
-    if program.contains('/') {
+fn candidates(program: &[u8], path: &str) -> Result<Vec<CString>> {
+    if program.contains(&b'/') {
         return Ok(vec![cstring(program)?]);
     }
-    let path = env.iter().find_map(|entry| entry.strip_prefix("PATH=")).unwrap_or_default();
     path.split(':')
         .filter(|_| !path.is_empty())
         .map(|directory| if directory.is_empty() { "." } else { directory })
-        .map(|directory| cstring(format!("{directory}/{program}")))
+        .map(|directory| cstring([directory.as_bytes(), b"/", program].concat()))
         .collect()
 }
 

@@ -54,6 +54,7 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Start => "start of init".into(),
         Step::UserNamespace => "linux.uidMappings: become root of the user namespace".into(),
         Step::Join => joined(&plan.namespaces, index),
+        Step::Enter => "enter the container's namespaces".into(),
         Step::TimeNamespace => "linux.timeOffsets".into(),
         Step::Names => "hostname".into(),
         Step::Root => format!("root.path: prepare {}", plan.rootfs.path.to_string_lossy()),
@@ -101,6 +102,7 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Groups => "process.user.additionalGids".into(),
         Step::Ids => format!("process.user: become uid {} gid {}", plan.process.uid, plan.process.gid),
         Step::Capabilities => "process.capabilities".into(),
+        Step::Affinity => "process.execCPUAffinity.final".into(),
         Step::Lookup => "look up the program".into(),
         Step::Created => "waiting for start".into(),
         Step::Seccomp => "linux.seccomp: load the filter".into(),
@@ -249,6 +251,8 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
         }
         (Step::Terminal, Action::Target, Errno::LOOP) => Some("it is a symbolic link"),
         (Step::Join, ..) => join_hint(errno),
+        (Step::Enter, _, Errno::SRCH) => Some("the container has ended"),
+        (Step::Enter, _, Errno::PERM) => Some("was the container made by another user?"),
         (Step::UserNamespace, _, Errno::INVAL) => {
             Some("root and the user of process.user are both unmapped in it")
         }
@@ -351,6 +355,20 @@ pub fn clone_failed(errno: Errno, plan: &Plan) -> Error {
             "init may not be moved into its cgroup: run davit inside of the cgroup that is delegated to this user, for instance by \
              systemd-run --user --scope -p Delegate=yes",
         ),
+        _ => error,
+    }
+}
+
+/// A failed clone3(2) for a process that joins a container.
+pub fn exec_clone_failed(errno: Errno) -> Error {
+    let error = Error::system("make a process in the container", errno);
+    match errno {
+        Errno::AGAIN => error.hint("is linux.resources.pids.limit reached?"),
+        // alloc_pid: the init of the pid namespace has ended.
+        Errno::NOMEM | Errno::NODEV | Errno::NOENT => error.hint("the container may just have ended"),
+        Errno::BUSY => error.hint("its cgroup has passed controllers on, so it can't have processes itself"),
+        Errno::OPNOTSUPP => error.hint("its cgroup is threaded"),
+        Errno::ACCESS | Errno::PERM => error.hint("it may not be moved into the container's cgroup"),
         _ => error,
     }
 }

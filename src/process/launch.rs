@@ -88,7 +88,7 @@ fn waiting_room(plan: &Plan) -> Result<Room> {
 }
 
 /// What init must not hand on: `SigIgn` of /proc/self/status (proc(5)), bit N-1 for signal N.
-fn ignored_signals(proc: &Proc) -> Result<u64> {
+pub(super) fn ignored_signals(proc: &Proc) -> Result<u64> {
     let doing = "read /proc/self/status";
     let mut buffer = [0u8; 4096];
     let file = proc.open_file(c"self/status", OFlags::RDONLY).context(doing)?;
@@ -182,7 +182,7 @@ fn set_oom_score(plan: &Plan, proc: &Proc, pid: i32, score: &str) -> Result<()> 
     }
 }
 
-fn let_go(channel: &OwnedFd) -> Result<()> {
+pub(super) fn let_go(channel: &OwnedFd) -> Result<()> {
     match channel::send_go(channel) {
         // It is dead: follow() tells why.
         Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
@@ -240,7 +240,7 @@ fn run_hooks(plan: &Plan, container: &Container, pid: i32) -> Result<()> {
 }
 
 /// The kernel kills without a word: a memory limit is the likely cause (S12).
-fn explain_death(error: Error, signal: Option<i32>, cgroup: &Cgroup) -> Error {
+pub(super) fn explain_death(error: Error, signal: Option<i32>, cgroup: &Cgroup) -> Error {
     if signal == Some(libc::SIGKILL) && error.errno().is_none() && cgroup.oom_killed() {
         return error.context("container init was OOM-killed (memory limit too low?)");
     }

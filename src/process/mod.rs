@@ -2,6 +2,7 @@
 
 pub mod channel;
 pub mod describe;
+pub mod exec;
 mod go_between;
 pub mod hooks;
 mod id_maps;

@@ -10,12 +10,14 @@ use crate::error::{Context, Result};
 
 /// What the message says of a container's init.
 const INIT: &str = "standard";
+const JOINED: &str = "setns";
 
 /// A connection to the socket that the caller named.
 #[derive(Debug)]
 pub struct PidfdSocket {
     socket: OwnedFd,
     path: PathBuf,
+    message: &'static str,
 }
 
 impl PidfdSocket {
@@ -26,7 +28,15 @@ impl PidfdSocket {
     pub fn connect(path: &Path) -> Result<Self> {
         let socket = unix_socket::connect(path, SocketType::STREAM)
             .with_context(|| format!("--pidfd-socket: connect to {}", path.display()))?;
-        Ok(Self { socket, path: path.to_path_buf() })
+        Ok(Self { socket, path: path.to_path_buf(), message: INIT })
+    }
+
+    /// The same for a process that joins.
+    ///
+    /// # Errors
+    /// As [`PidfdSocket::connect`].
+    pub fn connect_for_exec(path: &Path) -> Result<Self> {
+        Ok(Self { message: JOINED, ..Self::connect(path)? })
     }
 
     /// Sends init's pidfd: one message, the text `standard`, with it as the only descriptor; then closes.
@@ -34,7 +44,7 @@ impl PidfdSocket {
     /// # Errors
     /// The peer is gone.
     pub fn send(self, pidfd: BorrowedFd<'_>) -> Result<()> {
-        unix_socket::send_fd(&self.socket, INIT.as_bytes(), pidfd)
+        unix_socket::send_fd(&self.socket, self.message.as_bytes(), pidfd)
             .with_context(|| format!("--pidfd-socket: send a pidfd to {}", self.path.display()))
     }
 }

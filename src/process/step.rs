@@ -13,6 +13,8 @@ pub enum Step {
     UserNamespace,
     /// Entering a namespace by path; the index is that of `linux.namespaces`.
     Join,
+    /// Entering the namespaces of a container that is there already.
+    Enter,
     /// Making a time namespace.
     TimeNamespace,
     /// Host and domain name.
@@ -79,6 +81,8 @@ pub enum Step {
     Ids,
     /// Capability sets.
     Capabilities,
+    /// `process.execCPUAffinity.final`.
+    Affinity,
     /// Looking up the program.
     Lookup,
     /// Waiting for `start`.

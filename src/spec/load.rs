@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Spec};
+use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Process, Spec};
 use serde::de::DeserializeOwned;
 
 use super::examine::{Examination, Finding, Severity};
@@ -91,23 +91,83 @@ pub fn seccomp(raw: &[u8]) -> Result<Option<LinuxSeccomp>> {
     alone(raw, "seccomp", |linux| linux.seccomp().clone())
 }
 
+/// A process that joins a container, as its file describes it.
+#[derive(Debug)]
+pub struct LoneProcess {
+    /// The object, as far as the specification knows it.
+    pub process: Process,
+    /// Its `cgroup` (features.md W6): where it is to run, below the container's.
+    pub cgroup: Option<String>,
+    /// Values that the specification wants logged and ignored.
+    pub warnings: Vec<String>,
+}
+
+/// Parses a `process` object that stands alone, as `exec --process` gets it.
+///
+/// # Errors
+/// As [`resources`].
+pub fn process(raw: &[u8]) -> Result<LoneProcess> {
+    let value: serde_json::Value =
+        serde_json::from_slice(raw).map_err(|error| Error::new(Kind::Config, format!("process: {error}")))?;
+    if !value.is_object() {
+        return Err(Error::new(Kind::Config, "process: must be an object"));
+    }
+    let part = Part { front: r#"{"ociVersion":"1.0.0","process":"#, back: "}" };
+    // oci-spec puts in a class where there is none.
+    let plain = |process: &Process| process.io_priority().is_none();
+    let (process, warnings) = part.parse(raw, plain, |spec| spec.process().clone())?;
+    let process = process.ok_or_else(|| Error::new(Kind::Config, "process: must not be empty"))?;
+    let cgroup = match value.get("cgroup") {
+        None | Some(serde_json::Value::Null) => None,
+        Some(serde_json::Value::String(path)) => Some(path.clone()).filter(|path| !path.is_empty()),
+        Some(_) => return Err(Error::config("process.cgroup", "must be a string")),
+    };
+    Ok(LoneProcess { process, cgroup, warnings })
+}
+
 /// Parses one member of `linux`.
 fn alone<T: DeserializeOwned>(raw: &[u8], name: &str, of: impl Fn(&Linux) -> Option<T>) -> Result<Option<T>> {
     let front = format!(r#"{{"ociVersion":"1.0.0","linux":{{"{name}":"#);
-    let whole = [front.as_bytes(), raw, b"}}"].concat();
-    if !shape::suspicious(&whole)
-        && let Ok(value) = serde_json::from_slice(raw)
-    {
-        return Ok(Some(value));
+    let part = Part { front: &front, back: "}}" };
+    Ok(part.parse(raw, |_| true, |spec| of(spec.linux().as_ref()?))?.0)
+}
+
+/// A part of config.json that stands alone: the text around it.
+struct Part<'a> {
+    front: &'a str,
+    back: &'a str,
+}
+
+impl Part<'_> {
+    /// Parses it by its type, and where that fails or is not `plain` as what it would be within config.json. Gives
+    /// warnings beside it.
+    fn parse<T: DeserializeOwned>(
+        &self,
+        raw: &[u8],
+        plain: impl Fn(&T) -> bool,
+        take: impl Fn(&Spec) -> Option<T>,
+    ) -> Result<(Option<T>, Vec<String>)> {
+        let whole = [self.front.as_bytes(), raw, self.back.as_bytes()].concat();
+        if !shape::suspicious(&whole)
+            && let Ok(value) = serde_json::from_slice(raw)
+            && plain(&value)
+        {
+            return Ok((Some(value), Vec::new()));
+        }
+        let mut examination = Examination::new(&whole);
+        let spec = examination.spec();
+        let findings = examination.findings();
+        if let Some(first) = findings.iter().find(|finding| finding.severity == Severity::Error) {
+            let offset = first.offset.saturating_sub(self.front.len()).min(raw.len());
+            return Err(Error::new(Kind::Config, fault_text(raw, &Finding { offset, ..first.clone() })));
+        }
+        Ok((spec.as_ref().and_then(take), unknown_capabilities(&findings)))
     }
-    let mut examination = Examination::new(&whole);
-    let spec = examination.spec();
-    let findings = examination.findings();
-    if let Some(first) = findings.into_iter().find(|finding| finding.severity == Severity::Error) {
-        let offset = first.offset.saturating_sub(front.len()).min(raw.len());
-        return Err(Error::new(Kind::Config, fault_text(raw, &Finding { offset, ..first })));
-    }
-    Ok(spec.and_then(|spec| of(spec.linux().as_ref()?)))
+}
+
+fn unknown_capabilities(findings: &[Finding]) -> Vec<String> {
+    let unknown = findings.iter().filter(|finding| finding.message.starts_with("unknown capability"));
+    unknown.map(|finding| format!("{}: {}", finding.path, finding.message)).collect()
 }
 
 /// The slow second look, taken only when something is wrong: find the path, overlook what may be overlooked.
@@ -121,11 +181,7 @@ fn explain(raw: &[u8]) -> Result<(Spec, Vec<String>)> {
             let error = Error::new(Kind::Config, fault_text(raw, first));
             Err(super::validate::more(error, count - 1))
         }
-        (Some(spec), None) => {
-            let unknown = findings.iter().filter(|finding| finding.message.starts_with("unknown capability"));
-            let text = |finding: &Finding| format!("{}: {}", finding.path, finding.message);
-            Ok((spec, unknown.map(text).collect()))
-        }
+        (Some(spec), None) => Ok((spec, unknown_capabilities(&findings))),
         (None, None) => Err(Error::new(Kind::Config, "is not a configuration")),
     }
 }

@@ -7,15 +7,24 @@ use rustix::io::Errno;
 use super::clone::last_errno;
 
 const KEYCTL_JOIN_SESSION_KEYRING: libc::c_long = 1;
+const KEYCTL_SETPERM: libc::c_long = 5;
+/// What the kernel gives a new session keyring, and for its owner the right to search it, which joining takes.
+const JOINABLE: libc::c_ulong = 0x3f1b_0000;
 
-/// Replaces the session keyring by a new one of this name (keyctl(2)).
+/// Replaces the session keyring by the one of this name, which is made if there is none (keyctl(2)).
 ///
 /// # Errors
 /// EDQUOT, ENOSYS (kernel without keys).
-pub fn new_session_keyring(name: &CStr) -> Result<(), Errno> {
+pub fn join_session_keyring(name: &CStr) -> Result<(), Errno> {
     // SAFETY: the kernel reads a C string.
-    let result = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
+    let key = unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, name.as_ptr()) };
+    if key < 0 {
+        return Err(last_errno());
+    }
+    // One that is there already may be somebody else's by now: then it is as it is.
+    // SAFETY: integers only.
+    unsafe { libc::syscall(libc::SYS_keyctl, KEYCTL_SETPERM, key, JOINABLE) };
+    Ok(())
 }
 
 /// Whether the working directory is below the root: the kernel puts `(unreachable)` before it otherwise

@@ -21,6 +21,12 @@ pub struct CStringArray {
     pointers: RefCell<Vec<*const libc::c_char>>,
 }
 
+impl Default for CStringArray {
+    fn default() -> Self {
+        Self::new(Vec::new())
+    }
+}
+
 impl CStringArray {
     /// Takes the strings and builds the pointer array.
     pub fn new(strings: Vec<CString>) -> Self {

@@ -25,6 +25,22 @@ pub fn close_from(first: RawFd) -> Result<(), Errno> {
     close_range(first, 0)
 }
 
+/// Closes every descriptor from `first` on but `fd`. Only as [`close_from`].
+///
+/// # Errors
+/// ENOSYS on an older kernel.
+pub fn close_all_but(fd: BorrowedFd<'_>, first: RawFd) -> Result<(), Errno> {
+    let kept = fd.as_raw_fd();
+    if kept > first {
+        // SAFETY: as in `close_range`.
+        let result = unsafe { libc::syscall(libc::SYS_close_range, first, kept - 1, 0) };
+        if result < 0 {
+            return Err(last_errno());
+        }
+    }
+    close_from(first.max(kept + 1))
+}
+
 fn close_range(first: RawFd, flags: libc::c_uint) -> Result<(), Errno> {
     // SAFETY: takes integers. Closing is called only just before execve or a final wait, when no owner of a
     // descriptor is used or dropped again.

@@ -60,6 +60,25 @@ impl Proc {
         if rustix::fs::fstatfs(&file)?.f_type == NSFS_MAGIC { Ok(file) } else { Err(Errno::INVAL) }
     }
 
+    /// Opens a namespace file of a process, or of this one; only to be compared.
+    ///
+    /// # Errors
+    /// As [`Proc::open_namespace`].
+    pub fn open_namespace_of(&self, pid: Option<i32>, name: &str) -> Result<OwnedFd, Errno> {
+        let of = pid.map_or_else(|| "self".to_string(), |pid| pid.to_string());
+        let path = std::ffi::CString::new(format!("{of}/ns/{name}")).map_err(|_| Errno::INVAL)?;
+        self.open_namespace(&path)
+    }
+
+    /// Opens the root directory of a process: a magic link as well.
+    ///
+    /// # Errors
+    /// ENOENT (it has ended), EACCES.
+    pub fn open_root_of(&self, pid: i32) -> Result<OwnedFd, Errno> {
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        rustix::fs::openat(&self.root, format!("{pid}/root"), flags, Mode::empty())
+    }
+
     /// Writes `value` to a file by one call.
     ///
     /// # Errors

@@ -107,6 +107,16 @@ pub fn set_mempolicy(mode: u32, nodes: &[u64]) -> Result<(), Errno> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// sched_setaffinity(2) with bit N for CPU N: any number of CPUs, where a fixed set ends at 1,024.
+///
+/// # Errors
+/// EINVAL: none of them is there, or allowed by the cpuset.
+pub fn set_affinity(cpus: &[u64]) -> Result<(), Errno> {
+    // SAFETY: the kernel reads the given length of a mask that outlives the call.
+    let result = unsafe { libc::syscall(libc::SYS_sched_setaffinity, 0, size_of_val(cpus), cpus.as_ptr()) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

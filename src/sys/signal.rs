@@ -11,10 +11,13 @@ use super::fd::own;
 /// ignored or blocked must not reach the container (`nohup`, our own SIGPIPE). Handlers end with execve anyway.
 pub fn reset(ignored: u64) {
     for signal in (1..=64).filter(|signal| ignored >> (signal - 1) & 1 == 1) {
-        // SAFETY: a zeroed action is SIG_DFL without flags.
+        // The system call itself: glibc's function refuses the two signals that it keeps for threads.
+        let action = [0usize; 4];
+        // SAFETY: the kernel's structure has handler, flags, restorer and a mask of 8 bytes, each at most a word; all zero
+        // is SIG_DFL without flags.
         unsafe {
-            let action: libc::sigaction = std::mem::zeroed();
-            libc::sigaction(signal, &raw const action, std::ptr::null_mut());
+            let none = std::ptr::null_mut::<libc::c_void>();
+            libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), none, 8usize);
         }
     }
     // SAFETY: an empty set is valid; the calls read it only.

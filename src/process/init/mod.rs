@@ -21,10 +21,14 @@ use crate::container::INIT_COMM;
 use crate::fault::{Action, During, Fault};
 use crate::identity::apply;
 use crate::plan::Plan;
+use crate::plan::exec::Affinity;
 use crate::rootfs::root;
 use crate::sys::exec::Room;
 use crate::sys::procfs::Proc;
-use crate::sys::{clone, fd, signal};
+use crate::sys::{clone, fd, scheduling as scheduling_calls, signal};
+
+/// The comm of a process that joins, until it is the program.
+const EXEC_COMM: &str = "davit:[exec]";
 
 /// All that init has from its parent.
 #[derive(Debug)]
@@ -78,7 +82,7 @@ impl Init<'_> {
 
     fn steps(&self) -> Result<std::convert::Infallible, Fault> {
         let mut once = Once::default();
-        self.begin()?;
+        self.begin(INIT_COMM)?;
         if self.plan.namespaces.in_user_namespace() {
             self.wait(&mut once)?;
         }
@@ -110,8 +114,34 @@ impl Init<'_> {
         program.execute(self)
     }
 
+    /// The process of `exec`: born in the container's namespaces, it goes the rest of init's way. Returns as [`Init::run`].
+    pub fn run_joined(&self, affinity: &Affinity) -> i32 {
+        let fault = match self.joined_steps(affinity) {
+            Ok(never) => match never {},
+            Err(fault) => fault,
+        };
+        channel::send_failed(&self.channel, self.progress.position(), fault, b"");
+        1
+    }
+
+    fn joined_steps(&self, affinity: &Affinity) -> Result<std::convert::Infallible, Fault> {
+        self.begin(EXEC_COMM)?;
+        self.become_user()?;
+        let program = self.look_up()?;
+        self.wait(&mut Once::default())?;
+        match affinity {
+            Affinity::Reset => reset_affinity(),
+            Affinity::Given { last, .. } if last.count() > 0 => {
+                self.progress.enter(Step::Affinity);
+                scheduling_calls::set_affinity(last.words())?;
+            }
+            Affinity::Given { .. } => {}
+        }
+        program.execute(self)
+    }
+
     /// Nothing of the caller's that could leak or kill later.
-    fn begin(&self) -> Result<(), Fault> {
+    fn begin(&self, comm: &str) -> Result<(), Fault> {
         self.progress.enter(Step::Start);
         rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
         if self.hide_early {
@@ -120,7 +150,7 @@ impl Init<'_> {
         }
         signal::reset(self.ignored);
         let mut name = [0u8; 16];
-        name[..INIT_COMM.len()].copy_from_slice(INIT_COMM.as_bytes());
+        name[..comm.len()].copy_from_slice(comm.as_bytes());
         rustix::thread::set_name(CStr::from_bytes_until_nul(&name).unwrap_or(c"davit"))?;
         rustix::process::setsid()?;
         rustix::process::umask(Mode::empty());

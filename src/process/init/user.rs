@@ -22,11 +22,16 @@ impl Init<'_> {
             self.progress.at(Step::Sysctl, index);
             self.proc.write(&sysctl.file, sysctl.value.as_bytes()).during(Action::Write)?;
         }
-        let process = &self.plan.process;
         if !self.plan.namespaces.in_user_namespace() {
             self.progress.enter(Step::OomScore);
             self.write_oom_score().during(Action::Write)?;
         }
+        self.write_labels()
+    }
+
+    /// What the security modules are to do at execve; a child of this process inherits it.
+    pub(in super::super) fn write_labels(&self) -> Result<(), Fault> {
+        let process = &self.plan.process;
         if let Some(profile) = &process.apparmor {
             self.progress.enter(Step::AppArmor);
             let text = profile.as_bytes();
@@ -64,7 +69,7 @@ impl Init<'_> {
         program::adopt_streams(process.uid)?;
         self.progress.enter(Step::Keyring);
         if let Some(name) = &process.keyring {
-            match credentials::new_session_keyring(name) {
+            match credentials::join_session_keyring(name) {
                 Err(Errno::NOSYS) => {}
                 other => other?,
             }

@@ -11,7 +11,7 @@ mod scheduling;
 
 use std::path::Path;
 
-use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Spec};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType, Process, Spec};
 
 use crate::error::{Error, Kind, Result};
 use crate::rootfs::idmap_option::Mappings;
@@ -68,6 +68,18 @@ pub fn check(spec: &Spec) -> Result<()> {
     let found = faults(spec);
     let Some(first) = found.first() else { return Ok(()) };
     Err(more(Error::config(&first.path, &first.message), found.len() - 1))
+}
+
+/// Accepts a process that joins a container.
+///
+/// # Errors
+/// The first broken rule, with the JSON path that it has in config.json.
+pub fn check_process(process: &Process) -> Result<()> {
+    let mut faults = Faults::default();
+    process::alone(process, &mut faults);
+    scheduling::alone(process, &mut faults);
+    let Some(first) = faults.0.first() else { return Ok(()) };
+    Err(Error::config(&first.path, &first.message))
 }
 
 /// The first of several faults, with how many more there are.

@@ -9,12 +9,17 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
         faults.add("process", "process property must not be empty");
         return;
     };
+    alone(process, faults);
+    names(spec, faults);
+}
+
+/// The rules that need nothing else of the configuration.
+pub(super) fn alone(process: &Process, faults: &mut Faults) {
     program(process, faults);
     environment(process, faults);
     rlimits(process, faults);
     user(process, faults);
     console_size(process, faults);
-    names(spec, faults);
 }
 
 fn program(process: &Process, faults: &mut Faults) {

@@ -11,15 +11,20 @@ use crate::spec::list::{MAX_CPU, MAX_NODE, NumberSet};
 
 pub(super) fn check(spec: &Spec, faults: &mut Faults) {
     if let Some(process) = spec.process() {
-        if let Some(given) = process.scheduler() {
-            scheduler(given, faults);
-        }
-        io_priority(process, faults);
-        exec_cpu_affinity(process, faults);
+        alone(process, faults);
     }
     if let Some(given) = spec.linux().as_ref().and_then(|linux| linux.memory_policy().as_ref()) {
         memory_policy(given, faults);
     }
+}
+
+/// The rules that need nothing else of the configuration.
+pub(super) fn alone(process: &Process, faults: &mut Faults) {
+    if let Some(given) = process.scheduler() {
+        scheduler(given, faults);
+    }
+    io_priority(process, faults);
+    exec_cpu_affinity(process, faults);
 }
 
 fn scheduler(given: &Scheduler, faults: &mut Faults) {
