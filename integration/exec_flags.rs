@@ -164,7 +164,7 @@ fn detached_with_a_pid_file() {
     t.exec_cmd(&args, &["sh", "-c", "echo $$ >/dev/shm/inner; exec sleep 500"]).output().ok();
     let pid: i32 = std::fs::read_to_string(&file).unwrap().parse().expect("digits only");
     let cmdline = || std::fs::read_to_string(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    host::wait_until("sleep", || cmdline() == "sleep\0500\0");
+    host::wait_until("sleep", || cmdline().replace('\0', " ") == "sleep 500 ");
     // [S35] The caller is a subreaper.
     assert_eq!(host::stat_field(pid, 4), Some(std::process::id().to_string()));
     assert_ne!(t.exec(&[], "cat /dev/shm/inner").ok(), pid.to_string(), "another pid inside");

@@ -36,9 +36,9 @@ const EXIT: &[(&str, &str)] = &[
     ("3", "There is no such command."),
     (
         "128+N",
-        "\"davit run\": the container's init was ended by signal N. Else \"davit run\" ends as the container's \
-         program did.",
+        "\"davit run\" and \"davit exec\": the program was ended by signal N. Else they end as the program did.",
     ),
+    ("255", "\"davit exec\": the program could not be run, for whatever reason."),
 ];
 
 const EXAMPLES: &str = "\
