@@ -7,6 +7,10 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod buildah;
+mod containerd;
+mod cri;
+mod ctr;
 mod docker;
 mod docker_build;
 mod docker_exec;
@@ -17,6 +21,11 @@ mod docker_rights;
 mod docker_run;
 mod image;
 mod place;
+mod podman;
+mod podman_life;
+mod podman_run;
+mod pods;
+mod protobuf;
 #[allow(
     dead_code,
     unused_imports,

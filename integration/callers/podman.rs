@@ -1,0 +1,169 @@
+//! Podman with conmon, its storage and state in the test's directory, `contrib/podman/containers.conf` as it lies there.
+
+use crate::image;
+use crate::place::{Place, installed};
+use crate::support::run::Running;
+use crate::support::{Cmd, Output, host, runtime};
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+/// What is shipped for Podman: the program is looked for in `$PATH` where the named ones are not there.
+const CONTRIB: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/contrib/podman/containers.conf");
+
+/// For machines where raising a limit is not allowed (CAP_SYS_RESOURCE): no container would start with any runtime.
+const LOW_LIMITS: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\", \"nproc=1024:1024\"]\n";
+
+/// Podman with the image loaded; all containers are removed at the end.
+pub struct Podman {
+    pub place: Place,
+    config: String,
+}
+
+/// Gives a Podman, or leaves the test where it is not installed.
+macro_rules! podman {
+    () => {
+        match $crate::podman::Podman::start() {
+            Some(podman) => podman,
+            None => return $crate::support::skip("podman and conmon are not installed"),
+        }
+    };
+}
+pub(crate) use podman;
+
+impl Podman {
+    /// None if it is not installed.
+    pub fn start() -> Option<Self> {
+        (installed("podman") && installed("conmon")).then(|| Self::in_place(Place::new()))
+    }
+
+    fn in_place(place: Place) -> Self {
+        // Podman 4.3 forgets `--runtime-flag` when it cleans up, so that a script of the program's name gives the state root.
+        let script =
+            format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", runtime().display(), place.path("runtime"));
+        let script = place.file("bin/davit", &script);
+        std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let archive = image::archive(&place.dir, "image.tar", image::NAME, &["sh"]);
+        let config = if host::capable(24) {
+            CONTRIB.to_string()
+        } else {
+            let text = std::fs::read_to_string(CONTRIB).unwrap();
+            place.file("containers.conf", &format!("{text}\n{LOW_LIMITS}"))
+        };
+        let podman = Self { place, config };
+        podman.run(&["load", "--quiet", "--input", archive.to_str().unwrap()]).code(0);
+        podman
+    }
+
+    /// `podman` with these arguments.
+    pub fn cmd(&self, args: &[&str]) -> Cmd {
+        let path = |name| self.place.path(name);
+        // By name as contrib has it; by path where that would find another one than the test's.
+        let by_name = !["/usr/local/bin/davit", "/usr/bin/davit"].iter().any(|at| Path::new(at).exists());
+        let runtime = if by_name { "davit".to_string() } else { path("bin/davit") };
+        let cmd =
+            self.place.cmd(&["podman", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]).args([
+                "--root",
+                &path("storage"),
+                "--runroot",
+                &path("run"),
+                "--tmpdir",
+                &path("tmp"),
+                "--network-config-dir",
+                &path("networks"),
+                "--runtime",
+                &runtime,
+            ]);
+        cmd.args(args)
+            .env("CONTAINERS_CONF", &self.config)
+            .env("PATH", &self.place.search_path())
+            .env("HOME", &path("home"))
+    }
+
+    /// Runs `podman`.
+    pub fn run(&self, args: &[&str]) -> Output {
+        self.cmd(args).output()
+    }
+
+    /// Runs `podman`, which must succeed in silence; its stdout.
+    #[track_caller]
+    pub fn ok(&self, args: &[&str]) -> String {
+        self.run(args).ok()
+    }
+
+    /// `podman VERB OPTIONS IMAGE`, to which the program is to be added: without a network unless one is named.
+    pub fn start_cmd(&self, verb: &str, options: &[&str]) -> Cmd {
+        let parent = self.place.cgroup();
+        let network: &[&str] = if options.contains(&"--network") { &[] } else { &["--network", "none"] };
+        let cmd = self.cmd(&[verb, "--cgroup-parent", &parent]).args(network);
+        cmd.args(options).args([image::NAME])
+    }
+
+    /// `podman run --rm OPTIONS IMAGE sh -c SCRIPT`, which must succeed; its stdout.
+    #[track_caller]
+    pub fn sh(&self, options: &[&str], script: &str) -> String {
+        self.start_cmd("run", &[&["--rm"], options].concat()).args(["sh", "-c", script]).output().ok()
+    }
+
+    /// A container in the background.
+    #[track_caller]
+    pub fn detach(&self, name: &str, options: &[&str], script: &str) {
+        let options = [&["--detach", "--name", name], options].concat();
+        self.start_cmd("run", &options).args(["sh", "-c", script]).output().ok();
+    }
+
+    /// One value of `podman inspect`, by a Go template.
+    #[track_caller]
+    pub fn inspect(&self, name: &str, field: &str) -> String {
+        self.ok(&["inspect", "--format", &format!("{{{{{field}}}}}"), name])
+    }
+
+    /// Waits until a value of `podman inspect` is this.
+    #[track_caller]
+    pub fn wait_for(&self, name: &str, field: &str, value: &str) {
+        let mut last = String::new();
+        let found = host::until(Duration::from_secs(20), || {
+            last = self.inspect(name, field);
+            last == value
+        });
+        assert!(found, "{field} of {name} is {last}, not {value}");
+    }
+
+    /// Waits until the logs hold the text.
+    #[track_caller]
+    pub fn wait_log(&self, name: &str, text: &str) {
+        let mut last = String::new();
+        let found = host::until(Duration::from_secs(20), || {
+            let logs = self.run(&["logs", name]);
+            last = logs.stdout + &logs.stderr;
+            last.contains(text)
+        });
+        assert!(found, "no {text} in the logs of {name}: {last}");
+    }
+
+    /// The container's cgroup.
+    #[track_caller]
+    pub fn cgroup(&self, name: &str) -> String {
+        format!("{}/libpod-{}", self.place.cgroup(), self.inspect(name, ".Id"))
+    }
+
+    /// Starts `podman run` without waiting.
+    pub fn spawn(&self, options: &[&str], script: &str) -> Running {
+        self.start_cmd("run", options).args(["sh", "-c", script]).spawn()
+    }
+}
+
+impl Drop for Podman {
+    fn drop(&mut self) {
+        self.run(&["rm", "--all", "--force", "--time", "0", "--volumes"]);
+        self.run(&["pod", "rm", "--all", "--force"]);
+        let states = || host::list(self.place.dir.join("runtime"));
+        let clean = host::until(Duration::from_secs(5), || states().is_empty());
+        // The storage is a mount of its own while it is in use.
+        let storage = self.place.dir.join("storage/overlay");
+        let _ = rustix::mount::unmount(storage, rustix::mount::UnmountFlags::DETACH);
+        if !std::thread::panicking() {
+            assert!(clean, "the runtime's state is left: {:?}", states());
+        }
+    }
+}
