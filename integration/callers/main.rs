@@ -34,3 +34,4 @@ mod protobuf;
 )]
 #[path = "../support/mod.rs"]
 mod support;
+mod timings;

@@ -38,11 +38,6 @@ impl Podman {
     }
 
     fn in_place(place: Place) -> Self {
-        // Podman 4.3 forgets `--runtime-flag` when it cleans up, so that a script of the program's name gives the state root.
-        let script =
-            format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", runtime().display(), place.path("runtime"));
-        let script = place.file("bin/davit", &script);
-        std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).unwrap();
         let archive = image::archive(&place.dir, "image.tar", image::NAME, &["sh"]);
         let config = if host::capable(24) {
             CONTRIB.to_string()
@@ -51,33 +46,37 @@ impl Podman {
             place.file("containers.conf", &format!("{text}\n{LOW_LIMITS}"))
         };
         let podman = Self { place, config };
+        podman.runtime("davit", &runtime());
         podman.run(&["load", "--quiet", "--input", archive.to_str().unwrap()]).code(0);
         podman
     }
 
-    /// `podman` with these arguments.
-    pub fn cmd(&self, args: &[&str]) -> Cmd {
+    /// Puts a runtime into the search path under this name, as a script that gives it its state root: Podman 4.3 forgets
+    /// `--runtime-flag` when it cleans up.
+    pub fn runtime(&self, name: &str, program: &Path) {
+        let script =
+            format!("#!/bin/sh\nexec {} --root {} \"$@\"\n", program.display(), self.place.path("runtime"));
+        let script = self.place.file(&format!("bin/{name}"), &script);
+        std::fs::set_permissions(script, std::fs::Permissions::from_mode(0o755)).unwrap();
+    }
+
+    /// `podman` without a runtime.
+    pub fn bare_cmd(&self) -> Cmd {
         let path = |name| self.place.path(name);
-        // By name as contrib has it; by path where that would find another one than the test's.
-        let by_name = !["/usr/local/bin/davit", "/usr/bin/davit"].iter().any(|at| Path::new(at).exists());
-        let runtime = if by_name { "davit".to_string() } else { path("bin/davit") };
-        let cmd =
-            self.place.cmd(&["podman", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]).args([
-                "--root",
-                &path("storage"),
-                "--runroot",
-                &path("run"),
-                "--tmpdir",
-                &path("tmp"),
-                "--network-config-dir",
-                &path("networks"),
-                "--runtime",
-                &runtime,
-            ]);
-        cmd.args(args)
+        let cmd = self.place.cmd(&["podman", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
+        cmd.args(["--root", &path("storage"), "--runroot", &path("run"), "--tmpdir", &path("tmp")])
+            .args(["--network-config-dir", &path("networks")])
             .env("CONTAINERS_CONF", &self.config)
             .env("PATH", &self.place.search_path())
             .env("HOME", &path("home"))
+    }
+
+    /// `podman` with Davit and these arguments.
+    pub fn cmd(&self, args: &[&str]) -> Cmd {
+        // By name as contrib has it; by path where that would find another one than the test's.
+        let by_name = !["/usr/local/bin/davit", "/usr/bin/davit"].iter().any(|at| Path::new(at).exists());
+        let runtime = if by_name { "davit".to_string() } else { self.place.path("bin/davit") };
+        self.bare_cmd().args(["--runtime", &runtime]).args(args)
     }
 
     /// Runs `podman`.

@@ -230,10 +230,13 @@ impl ProcessPlan {
         keep("permitted", &mut sets.permitted, available, lacking);
         keep("effective", &mut sets.effective, sets.permitted, "it is not permitted");
         keep("inheritable", &mut sets.inheritable, sets.bounding, "it is not in the bounding set");
-        for number in numbers(sets.ambient & !(sets.inheritable & sets.permitted)) {
-            let name = capability_name(number);
-            warnings
-                .push(format!("can't raise ambient capability {name}: it is not permitted and inheritable"));
+        // One line for all: where the runtime has the caller's streams, it is seen.
+        let mut refused = numbers(sets.ambient & !(sets.inheritable & sets.permitted)).map(capability_name);
+        if let Some(first) = refused.next() {
+            let others = refused.map(|name| format!(", nor {name}")).collect::<String>();
+            warnings.push(format!(
+                "can't raise ambient capability {first}: it is not permitted and inheritable{others}"
+            ));
         }
     }
 }
