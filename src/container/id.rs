@@ -22,7 +22,8 @@ impl Id {
         }
         let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_+.-".contains(&byte);
         if text.len() > MAX || text == "." || text == ".." || !text.bytes().all(plain) {
-            return Err(Error::new(Kind::Usage, "invalid container ID format"));
+            return Err(Error::new(Kind::Usage, "invalid container ID format")
+                .hint("letters, digits and _ + - . make an id, at most 1024 of them"));
         }
         Ok(Self(text.to_owned()))
     }
@@ -51,7 +52,7 @@ mod tests {
         }
         for bad in [".", "..", "../x", "a/b", "a b", "a\n", "ä", "a\0", "a,new", &"x".repeat(1025)] {
             let error = Id::parse(bad).expect_err(bad);
-            assert_eq!(error.to_string(), "invalid container ID format", "{bad:?}");
+            assert!(error.to_string().starts_with("invalid container ID format (hint: "), "{bad:?}");
         }
         assert_eq!(Id::parse("").expect_err("empty").to_string(), "container id cannot be empty");
     }

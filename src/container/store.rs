@@ -78,10 +78,10 @@ impl Store {
                 continue;
             };
             let written = record.write_as(&dir, STATE_FILE).and_then(|()| match config {
-                Some(text) => write_new(&dir, CONFIG_FILE, text)
-                    .with_context(|| format!("write {}/{CONFIG_FILE}", path.display())),
+                Some(text) => write_new(&dir, CONFIG_FILE, text).context("write config.json"),
                 None => Ok(()),
             });
+            let written = written.with_context(|| format!("state directory {}", self.root.display()));
             match written.and_then(|()| self.give_name(id, &stage, &path)) {
                 Ok(()) => return Ok(Container::new(record, dir, path)),
                 Err(error) => {
@@ -95,7 +95,7 @@ impl Store {
 
     /// Makes and locks the directory that is not complete yet; `None` if another process has it.
     fn make_stage(&self, stage: &Path) -> Result<Option<OwnedFd>> {
-        let failed = |errno| Err(Error::system(format_args!("make {}", stage.display()), errno));
+        let failed = |errno| Err(refused("make", stage, errno));
         let mut made = rustix::fs::mkdir(stage, MODE);
         if made == Err(Errno::NOENT) {
             self.make_root()?;
@@ -222,7 +222,7 @@ impl Store {
                 let error = Error::new(Kind::NotFound, "no such file or directory");
                 return Err(error.context(doing()));
             }
-            Err(errno) => return Err(Error::system(doing(), errno)),
+            Err(errno) => return Err(refused("open", &self.root, errno)),
         };
         let mut ids = Vec::new();
         for entry in Dir::new(root).with_context(doing)? {
@@ -264,7 +264,7 @@ impl Store {
         match open_dir(&path) {
             Ok(dir) => Ok((dir, path)),
             Err(Errno::NOENT | Errno::NAMETOOLONG) => Err(not_found()),
-            Err(errno) => Err(Error::system(format_args!("open {}", path.display()), errno)),
+            Err(errno) => Err(refused("open", &path, errno)),
         }
     }
 
@@ -293,6 +293,16 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// A directory of the store can't be made or opened. Root's is closed to others.
+#[cold]
+fn refused(doing: &str, path: &Path, errno: Errno) -> Error {
+    let error = Error::system(format_args!("{doing} {}", path.display()), errno);
+    if errno == Errno::ACCESS && !rustix::process::geteuid().is_root() {
+        return error.hint("an ordinary user sets XDG_RUNTIME_DIR, or gives --root");
+    }
+    error
 }
 
 fn already_exists() -> Error {

@@ -8,6 +8,7 @@ use serde::de::IgnoredAny;
 use super::locate::{Node, join, line_column};
 use super::relax::{self, Edit, Later};
 use super::shape::{self, Oddity};
+use super::syntax::usual_mistake;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,7 +197,10 @@ impl<'a> Examination<'a> {
         let (path, _) = self.original.at(offset);
         // What comes after a fault of the text is guesswork.
         self.findings.clear();
-        let message = cause(error);
+        let mut message = cause(error);
+        if let Some(mistake) = usual_mistake(self.raw, offset) {
+            message = format!("{message}: {mistake}");
+        }
         self.findings.push(Finding { path, offset, severity: Severity::Error, message });
     }
 

@@ -6,6 +6,7 @@ pub mod load;
 pub mod locate;
 mod relax;
 pub mod shape;
+mod syntax;
 pub mod validate;
 
 pub use load::{Loaded, load, read};

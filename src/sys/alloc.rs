@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Address space for all of the program's memory, of which only touched pages cost anything; less where the caller
 /// limits it (`ulimit -v`).
-const ARENAS: [usize; 3] = [1 << 30, 64 << 20, 8 << 20];
+const ARENAS: [usize; 4] = [1 << 30, 64 << 20, 8 << 20, 1 << 20];
 /// Blocks from this size on may be cut up for smaller ones.
 const LARGE: usize = 256;
 /// Blocks up to this size are reused by size class (powers of two from 16 bytes).
@@ -210,11 +210,25 @@ impl Heap {
     }
 }
 
+/// Ends the program with one line if a small block can't be had. Without a large one (a file that is read whole) there is
+/// memory enough to say so in the usual way.
+fn or_end(block: *mut u8, size: usize) -> *mut u8 {
+    if block.is_null() && size < 1 << 20 {
+        let text = b"davit: out of memory\n";
+        // SAFETY: a buffer of its own length; then the process ends.
+        unsafe {
+            libc::write(2, text.as_ptr().cast(), text.len());
+            libc::_exit(1);
+        }
+    }
+    block
+}
+
 // SAFETY: blocks come from a private mapping, are aligned to at least 16, do not overlap while in use, and
 // `realloc` copies what fits.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        HEAP.with(|state| state.take(layout))
+        or_end(HEAP.with(|state| state.take(layout)), layout.size())
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
@@ -223,7 +237,7 @@ unsafe impl GlobalAlloc for Arena {
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the same contract.
-        unsafe { HEAP.resize(block, layout, new_size) }
+        or_end(unsafe { HEAP.resize(block, layout, new_size) }, new_size)
     }
 }
 
