@@ -7,6 +7,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
+mod adversity;
 mod apparmor;
 mod attacks_more;
 mod capabilities;
@@ -30,6 +31,7 @@ mod hooks_inside;
 mod hotplug;
 mod identity;
 mod idmap;
+mod interruption;
 mod killpoints;
 mod lifecycle;
 mod limit_values;

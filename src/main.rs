@@ -21,7 +21,7 @@ fn run(args: Vec<OsString>) -> i32 {
         Ok(invocation) => carry_out(&invocation),
         Err(fault) => {
             // A closed stdout does not make the fault another one.
-            let _ = commands::help::print(&fault.stdout);
+            let _ = commands::output::print(fault.stdout.as_bytes());
             Log::open(&fault.global).unwrap_or_else(|_| Log::stderr(&fault.global)).fail(&fault.error);
             fault.error.exit_code()
         }

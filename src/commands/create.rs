@@ -4,6 +4,7 @@ mod orders;
 
 use std::ffi::CStr;
 use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
@@ -22,7 +23,7 @@ use crate::plan::{self, Plan, Request, show};
 use crate::process::launch::Sockets;
 use crate::process::notify::{self, Notify};
 use crate::process::terminal::session::Session;
-use crate::process::{hooks, labels, launch, own_binary, sources, start};
+use crate::process::{hooks, interrupt, labels, launch, own_binary, sources, start, wait};
 use crate::resctrl::{self, Group};
 use crate::sys::clone::Child;
 use crate::sys::credentials::permitted_capabilities;
@@ -41,6 +42,8 @@ pub struct Made {
     pub notify: Option<Notify>,
     /// `run` in the foreground with a terminal.
     pub session: Option<Session>,
+    /// `run` in the foreground: the signals that came since the container was begun.
+    pub signals: Option<OwnedFd>,
 }
 
 /// Creates a container and returns when `start` may come.
@@ -111,12 +114,17 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     let group = plan.resctrl.as_ref().map(Group::find).transpose()?;
     let mut record = record(&plan, &loaded.spec)?;
     record.resctrl = group.as_ref().map(Group::record);
+    let signals = match finish {
+        Finish::Foreground => Some(wait::catch_signals()?),
+        Finish::Wait | Finish::Detached => interrupt::postpone().map(|()| None)?,
+    };
     let container = store.create(&id, record, Some(&loaded.raw))?;
-    let made = assemble(&plan, container, group.as_ref(), &mut orders)
+    let mut made = assemble(&plan, container, group.as_ref(), &mut orders)
         .context("unable to start container process")?;
     for warning in loaded.warnings.iter().chain(&plan.warnings).chain(made.cgroup.warnings()) {
         log.warn(warning);
     }
+    made.signals = signals;
     Ok(made)
 }
 
@@ -310,7 +318,7 @@ fn assemble(
         return Err(error);
     }
     match bring_up(plan, &mut container, &mut cgroup, orders) {
-        Ok((child, notify, session)) => Ok(Made { container, cgroup, child, notify, session }),
+        Ok((child, notify, session)) => Ok(Made { container, cgroup, child, notify, session, signals: None }),
         Err(error) => Err(unmake(plan, container, &cgroup, error)),
     }
 }

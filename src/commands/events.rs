@@ -8,7 +8,7 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use serde::Serialize;
 
-use super::output::print;
+use super::output::{until_unread, write};
 use crate::cgroups::{OomWatch, Stats};
 use crate::container::{Container, Id, Lock, Status, Store};
 use crate::error::{Context, Error, Kind, Result};
@@ -27,8 +27,12 @@ struct Event<'a> {
 /// lack of memory, until the container ends.
 ///
 /// # Errors
-/// `container does not exist`, `container with id X is not running`, no cgroup, stdout is closed.
+/// `container does not exist`, `container with id X is not running`, no cgroup.
 pub fn run(root: &Path, id: &str, once: bool, interval: Duration) -> Result<i32> {
+    until_unread(watch(root, id, once, interval))
+}
+
+fn watch(root: &Path, id: &str, once: bool, interval: Duration) -> Result<i32> {
     let container = Store::open(root).load(&Id::parse(id)?, Lock::None)?;
     let gone = || Error::new(Kind::State, format!("container with id {id} is not running"));
     if container.status()? == Status::Stopped {
@@ -91,5 +95,5 @@ fn print_stats(container: &Container) -> Result<()> {
 fn line(event: &Event<'_>) -> Result<()> {
     let mut text = serde_json::to_vec(event).map_err(|error| Error::new(Kind::System, error.to_string()))?;
     text.push(b'\n');
-    print(&text)
+    write(&text)
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::ser::PrettyFormatter;
 
 use crate::cli::{self, Global, SPEC_VERSION};
-use crate::commands::help::print;
+use crate::commands::output::print;
 use crate::error::{Context as _, Result};
 use crate::rootfs::{idmap, options};
 
@@ -268,7 +268,7 @@ fn render() -> Result<String> {
 /// # Errors
 /// stdout cannot be written.
 pub fn run(_global: &Global) -> Result<i32> {
-    print(&render()?)?;
+    print(render()?.as_bytes())?;
     Ok(0)
 }
 

@@ -8,7 +8,7 @@ pub mod features;
 pub mod help;
 pub mod kill;
 pub mod list;
-mod output;
+pub mod output;
 pub mod pause;
 mod pid_file;
 pub mod plan;

@@ -1,12 +1,28 @@
-//! The answers of verbs on stdout.
+//! The answers of verbs on stdout: the one way to it.
 
 use crate::error::{Context, Result};
 
-/// Writes the whole answer to stdout; std's buffer would only split it at newlines.
+/// Writes the whole answer. A reader who has seen enough (`davit help | head -1`) is no fault.
 ///
 /// # Errors
-/// stdout cannot be written: closed, full, a pipe without reader.
-pub(super) fn print(answer: &[u8]) -> Result<()> {
+/// stdout cannot be written: the disk is full.
+pub fn print(answer: &[u8]) -> Result<()> {
+    until_unread(write(answer))
+}
+
+/// Makes the end of a stream of answers, and no fault, of a reader who has gone.
+pub(super) fn until_unread<T: Default>(result: Result<T>) -> Result<T> {
+    match result {
+        Err(error) if error.errno() == Some(libc::EPIPE) => Ok(T::default()),
+        other => other,
+    }
+}
+
+/// Writes a part of a stream of answers; std's buffer would only split it at newlines.
+///
+/// # Errors
+/// As [`print`], and EPIPE for [`until_unread`].
+pub(super) fn write(answer: &[u8]) -> Result<()> {
     let stdout = std::io::stdout();
     let mut rest = answer;
     while !rest.is_empty() {

@@ -17,13 +17,12 @@ pub fn run(global: &Global, args: &RunArgs, log: &Log) -> Result<i32> {
             .context("become a subreaper")?;
     }
     let finish = if args.detach { Finish::Detached } else { Finish::Foreground };
-    let signals = if args.detach { None } else { Some(wait::catch_signals()?) };
     let mut made = make(global, &args.create, log, finish)?;
     let notify = made.notify.take();
     if let Err(error) = run_poststart(&made.container.record).and_then(|()| made.container.unlock()) {
         return Err(give_up(made, log, error));
     }
-    let Some(signals) = signals else {
+    let Some(signals) = made.signals.take() else {
         if let Some(notify) = notify {
             report_readiness(notify, &made.child.pidfd, made.child.pid, log);
         }

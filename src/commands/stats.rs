@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::output::print;
+use super::output::{until_unread, write};
 use crate::cgroups::{Cgroup, Psi, Stats};
 use crate::cli::{StatsArgs, TableFormat};
 use crate::container::{Container, Id, Lock, Status, Store};
@@ -22,6 +22,10 @@ const REDRAW: &str = "\x1b[H\x1b[2J";
 /// # Errors
 /// `container does not exist`, `container with id X is not running`, a cgroup file that can't be read.
 pub fn run(root: &Path, args: &StatsArgs) -> Result<i32> {
+    until_unread(watch(root, args))
+}
+
+fn watch(root: &Path, args: &StatsArgs) -> Result<i32> {
     let store = Store::open(root);
     let mut before = samples(&store, args, true)?;
     let redraw = args.format == TableFormat::Table && !args.no_stream && std::io::stdout().is_terminal();
@@ -168,7 +172,7 @@ fn show(rows: &[Row], format: TableFormat, redraw: bool) -> Result<()> {
         }
         TableFormat::Table => table(rows),
     };
-    print(if redraw { format!("{REDRAW}{text}") } else { text }.as_bytes())
+    write(if redraw { format!("{REDRAW}{text}") } else { text }.as_bytes())
 }
 
 const HEADER: [&str; 12] = [

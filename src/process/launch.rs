@@ -12,6 +12,7 @@ use super::go_between;
 use super::hooks::{self, inside};
 use super::id_maps;
 use super::init::Init;
+use super::interrupt::Interrupt;
 use super::join::{self, Joins};
 use super::own_binary;
 use super::pidfd_socket::PidfdSocket;
@@ -49,6 +50,7 @@ pub fn launch(
     sockets: Sockets,
 ) -> Result<Child> {
     let progress = Progress::new().context("share a page with init")?;
+    let interrupt = Interrupt::open()?;
     let (parent_end, child_end) = channel::pair().context("make the channel to init")?;
     let proc = Proc::open().context("open /proc")?;
     let init = Init {
@@ -70,7 +72,7 @@ pub fn launch(
     let sent = sockets.pidfd.map_or(Ok(()), |socket| socket.send(child.pidfd.as_fd()));
     let told = sent
         .and_then(|()| attend(plan, container, cgroup, &init.proc, &parent_end, child.pid))
-        .and_then(|()| follow(plan, container, &parent_end, &progress, &child));
+        .and_then(|()| follow(plan, container, &parent_end, &progress, &child, &interrupt));
     match told {
         Ok(()) => Ok(child),
         Err(error) => {
@@ -197,8 +199,10 @@ fn follow(
     channel: &OwnedFd,
     progress: &Progress,
     child: &Child,
+    interrupt: &Interrupt,
 ) -> Result<()> {
     loop {
+        interrupt.wait_for(channel)?;
         match channel::next(channel).context("listen to init")? {
             Message::Ready => return Ok(()),
             Message::NamespacesReady => {

@@ -7,6 +7,7 @@ mod go_between;
 pub mod hooks;
 mod id_maps;
 pub mod init;
+pub mod interrupt;
 mod join;
 pub mod labels;
 pub mod launch;

@@ -71,6 +71,64 @@ pub fn block_all_to_fd() -> Result<OwnedFd, Errno> {
     }
 }
 
+/// What asks a program to end: a closed terminal, its keys, kill(1).
+const ENDING: [(i32, &str); 4] = [
+    (libc::SIGHUP, "SIGHUP"),
+    (libc::SIGINT, "SIGINT"),
+    (libc::SIGQUIT, "SIGQUIT"),
+    (libc::SIGTERM, "SIGTERM"),
+];
+
+fn ending() -> libc::sigset_t {
+    // SAFETY: an empty set of our own, to which valid signals are added.
+    unsafe {
+        let mut set: libc::sigset_t = std::mem::zeroed();
+        libc::sigemptyset(&raw mut set);
+        for (signal, _) in ENDING {
+            libc::sigaddset(&raw mut set, signal);
+        }
+        set
+    }
+}
+
+/// Blocks SIGHUP, SIGINT, SIGQUIT and SIGTERM besides what is blocked already.
+///
+/// # Errors
+/// None that is known.
+pub fn block_ending() -> Result<(), Errno> {
+    let set = ending();
+    // SAFETY: a valid set, which is read only.
+    match unsafe { libc::sigprocmask(libc::SIG_BLOCK, &raw const set, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(last_errno()),
+    }
+}
+
+/// A signalfd(2), which does not block, for those of [`block_ending`].
+///
+/// # Errors
+/// EMFILE, ENOMEM.
+pub fn ending_to_fd() -> Result<OwnedFd, Errno> {
+    let set = ending();
+    // SAFETY: a valid set, which is read only; signalfd returns a new descriptor.
+    unsafe { own(libc::signalfd(-1, &raw const set, libc::SFD_CLOEXEC | libc::SFD_NONBLOCK)) }
+}
+
+/// Whether the signal has no effect on this process unless it is read.
+pub fn is_ignored(signal: i32) -> bool {
+    // SAFETY: the action is written by the call; a failed one leaves it zero, which is SIG_DFL.
+    unsafe {
+        let mut action: libc::sigaction = std::mem::zeroed();
+        libc::sigaction(signal, std::ptr::null(), &raw mut action);
+        action.sa_sigaction == libc::SIG_IGN
+    }
+}
+
+/// `SIGINT` for one of [`block_ending`]'s.
+pub fn name(signal: i32) -> &'static str {
+    ENDING.iter().find(|(number, _)| *number == signal).map_or("a signal", |(_, name)| name)
+}
+
 /// The number of the next pending signal, or None.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags};
 
 use crate::error::{Context, Error, Kind, Result};
+use crate::process::interrupt::Interrupt;
 
 /// The three pipes of a hook, none of which blocks.
 pub(super) struct Talk<'s> {
@@ -49,14 +50,16 @@ impl<'s> Talk<'s> {
         self.set_nonblocking().context("prepare the hook's pipes")?;
         // A time beyond what the clock can tell is none.
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let interrupt = Interrupt::open()?;
         loop {
             self.feed()?;
             let wait = end.map(|end| end.saturating_duration_since(Instant::now()));
-            let exited = self.wait(pidfd.as_fd(), wait).context("wait for the hook")?;
+            let exited = self.wait(pidfd.as_fd(), &interrupt, wait).context("wait for the hook")?;
             self.outputs.iter_mut().try_for_each(Output::drain)?;
             if exited {
                 return Ok(true);
             }
+            interrupt.check()?;
             if wait.is_some_and(|wait| wait.is_zero()) {
                 return Ok(false);
             }
@@ -71,9 +74,14 @@ impl<'s> Talk<'s> {
         Ok(())
     }
 
-    /// Waits until a pipe is ready, the time is over or the hook has ended (`true`).
-    fn wait(&self, pidfd: BorrowedFd<'_>, time: Option<Duration>) -> Result<bool, Errno> {
-        let mut fds = vec![PollFd::from_borrowed_fd(pidfd, PollFlags::IN)];
+    /// Waits until a pipe is ready, a signal came, the time is over or the hook has ended (`true`).
+    fn wait(
+        &self,
+        pidfd: BorrowedFd<'_>,
+        interrupt: &Interrupt,
+        time: Option<Duration>,
+    ) -> Result<bool, Errno> {
+        let mut fds = vec![PollFd::from_borrowed_fd(pidfd, PollFlags::IN), interrupt.poll_fd()];
         if let Some(stdin) = &self.stdin {
             fds.push(PollFd::new(stdin, PollFlags::OUT));
         }
