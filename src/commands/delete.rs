@@ -133,7 +133,7 @@ mod tests {
         assert_eq!(result.expect("silent"), 0);
         assert!(warned.is_empty());
         let error = run(root.path(), "../x", true, &mut |_| ()).expect_err("bad ID");
-        assert_eq!(error.to_string(), "invalid container ID format");
+        assert!(error.to_string().starts_with("invalid container ID format"));
     }
 
     /// [S22] [S23] What is left of a broken one goes; an unreadable record only with --force, and is told.
