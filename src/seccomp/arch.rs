@@ -103,14 +103,14 @@ impl Abi {
     pub(super) fn calls(&self) -> impl Iterator<Item = (&'static str, u32)> + '_ {
         (0..tables::COUNT).filter_map(|id| {
             let number = self.number(self.slot(id)?);
-            Some((std::str::from_utf8(name(id)).unwrap_or_default(), number))
+            Some((text(id), number))
         })
     }
 
     /// The name of the call behind socketcall(2) or ipc(2).
     pub(super) fn behind(&self, multiplexer: Slot, call: u64) -> Option<&'static str> {
         let found = (0..tables::COUNT).find(|id| self.multiplexed(*id) == Some((multiplexer, call)))?;
-        std::str::from_utf8(name(found)).ok()
+        Some(text(found))
     }
 
     /// The slot of socketcall(2) or ipc(2) and the number of `name` behind it, where the architecture has that.
@@ -191,6 +191,11 @@ fn family(arch: Arch) -> u8 {
 fn name(id: NameId) -> &'static [u8] {
     let at = |i: usize| usize::from(tables::OFFSETS[i]);
     &tables::BLOB[at(id)..at(id + 1)]
+}
+
+/// A name as text.
+pub(super) fn text(id: NameId) -> &'static str {
+    std::str::from_utf8(name(id)).unwrap_or_default()
 }
 
 /// Finds a system call's name in the tables; none if no architecture has it.

@@ -135,27 +135,56 @@ pub(super) fn push_span<V: PartialEq>(spans: &mut Vec<Span<V>>, start: u32, verd
 /// A balanced tree of comparisons of the accumulator: about log2(spans) deep, at most spans - 1 instructions.
 ///
 /// `spans` is not empty; the first one starts at 0 or wherever the accumulator is known to be. `leaf` writes what is
-/// done with a verdict.
+/// done with a verdict; `weight` tells how many spans one with that verdict counts for, so that what goes on below a
+/// leaf is balanced with the rest.
 pub(super) fn tree<V: Copy + PartialEq>(
     assembler: &mut Assembler,
     spans: &[Span<V>],
+    weight: &impl Fn(V) -> usize,
     leaf: &mut impl FnMut(&mut Assembler, V) -> Target,
 ) -> Target {
     match spans {
         [] => unreachable!("a tree has a span"),
         [one] => leaf(assembler, one.verdict),
-        [around, one, after]
-            if around.verdict == after.verdict && one.start.checked_add(1) == Some(after.start) =>
-        {
+        [around, one, after] if island(around, one, after) => {
             let no = leaf(assembler, around.verdict);
             let yes = leaf(assembler, one.verdict);
             assembler.branch(Test::Equal, one.start, yes, no)
         }
+        // One instruction less than the tree has, and no deeper.
+        [around, one, between, two, after] if island(around, one, between) && island(between, two, after) => {
+            let no = leaf(assembler, around.verdict);
+            let second = leaf(assembler, two.verdict);
+            let no = assembler.branch(Test::Equal, two.start, second, no);
+            let first = leaf(assembler, one.verdict);
+            assembler.branch(Test::Equal, one.start, first, no)
+        }
         _ => {
-            let (low, high) = spans.split_at(spans.len() / 2);
-            let yes = tree(assembler, high, leaf);
-            let no = tree(assembler, low, leaf);
+            let (low, high) = spans.split_at(middle(spans, weight));
+            let yes = tree(assembler, high, weight, leaf);
+            let no = tree(assembler, low, weight, leaf);
             assembler.branch(Test::GreaterOrEqual, high[0].start, yes, no)
         }
     }
+}
+
+/// Whether the second span is one number between equal neighbours.
+fn island<V: PartialEq>(around: &Span<V>, one: &Span<V>, after: &Span<V>) -> bool {
+    around.verdict == after.verdict && one.start.checked_add(1) == Some(after.start)
+}
+
+/// Where both sides weigh the same, as nearly as can be; neither is empty.
+fn middle<V: Copy>(spans: &[Span<V>], weight: &impl Fn(V) -> usize) -> usize {
+    let total: usize = spans.iter().map(|span| weight(span.verdict)).sum();
+    let mut below = 0;
+    for (at, span) in spans.iter().enumerate() {
+        let with = below + weight(span.verdict);
+        if 2 * with > total {
+            // The span that lies across goes to the lighter side.
+            let split = if with - total / 2 < total / 2 - below { at + 1 } else { at };
+            return split.clamp(1, spans.len() - 1);
+        }
+        below = with;
+    }
+    spans.len() / 2
 }

@@ -125,7 +125,7 @@ impl Ranges<'_> {
         if !self.abi.wide {
             let spans: Vec<_> =
                 parts.iter().map(|&(start, verdict)| Span { start: halves(start).1, verdict }).collect();
-            let body = tree(assembler, &spans, &mut |_, action| Target::Return(action));
+            let body = tree(assembler, &spans, &|_| 1, &mut |_, action| Target::Return(action));
             return assembler.load(low(self.abi, self.index), body);
         }
         let mut spans: Vec<Span<High>> = Vec::new();
@@ -144,7 +144,11 @@ impl Ranges<'_> {
             }
             at = end;
         }
-        let body = tree(assembler, &spans, &mut |assembler, verdict| match verdict {
+        let weight = |verdict| match verdict {
+            High::Action(_) => 1,
+            High::Low { from, to } => to - from + 1,
+        };
+        let body = tree(assembler, &spans, &weight, &mut |assembler, verdict| match verdict {
             High::Action(action) => Target::Return(action),
             High::Low { from, to } => {
                 let mut spans = Vec::with_capacity(to - from + 1);
@@ -154,7 +158,7 @@ impl Ranges<'_> {
                 for &(start, action) in &parts[from..to] {
                     push_span(&mut spans, halves(start).1, action);
                 }
-                let body = tree(assembler, &spans, &mut |_, action| Target::Return(action));
+                let body = tree(assembler, &spans, &|_| 1, &mut |_, action| Target::Return(action));
                 assembler.load(low(self.abi, self.index), body)
             }
         });

@@ -151,8 +151,10 @@ impl Explainer {
         let at = section.spans.partition_point(|span| span.start <= number);
         match section.spans[at - 1].verdict {
             Verdict::Action(action) => Answer::only(action, self.reason(section, number, action)),
+            // Its slot may be that of a neighbour with the same conditions, but another rule.
             Verdict::Conditional { table, slot } => {
-                self.tried(&section.tables[usize::from(table)], usize::from(slot), args)
+                let table = &section.tables[usize::from(table)];
+                self.tried(table, table.abi.slot_of(number).unwrap_or(slot.into()), args)
             }
         }
     }

@@ -31,6 +31,8 @@ mod error;
 mod explain;
 #[cfg(test)]
 mod interpreter;
+#[cfg(feature = "libseccomp-oracle")]
+pub mod oracle;
 mod profile;
 mod program;
 mod tables;

@@ -36,9 +36,11 @@ pub(super) fn build(
     let mut assembler = Assembler::with_capacity(512);
     let mut head = Target::Return(BAD_ARCH);
     let mut sections = Vec::with_capacity(audits.len());
+    let mut blocks = Blocks::default();
     // Written from the end, so the native architecture is looked for first and stands first.
     for audit in audits.into_iter().rev() {
-        sections.push((audit, Section::new(profile, &abis, audit, newer).write(&mut assembler)?));
+        let section = Section::new(profile, &abis, audit, newer);
+        sections.push((audit, section.write(&mut assembler, &mut blocks)?));
     }
     for (audit, section) in sections {
         head = assembler.branch(Test::Equal, audit, section, head);
@@ -182,6 +184,8 @@ impl<'a> Table<'a> {
         for rule in &self.conditional {
             conditional[rule.slot] = true;
         }
+        // Neighbours with the same rules are one range: the slot that stands for the last one with conditions.
+        let mut before: Option<(Slot, Vec<Conditional>)> = None;
         let mut expected = self.abi.base;
         for slot in 0..=last {
             let number = self.abi.number(slot);
@@ -190,7 +194,15 @@ impl<'a> Table<'a> {
             }
             let verdict = match (self.slots[slot], u16::try_from(slot)) {
                 (Some(action), _) => Verdict::Action(action),
-                (None, Ok(slot)) if conditional[usize::from(slot)] => Verdict::Conditional { table, slot },
+                (None, Ok(_)) if conditional[slot] => {
+                    let rules = self.rules(slot);
+                    let first = match before {
+                        Some((first, known)) if same(&known, &rules) => first,
+                        _ => slot,
+                    };
+                    before = Some((first, rules));
+                    Verdict::Conditional { table, slot: u16::try_from(first).unwrap_or_default() }
+                }
                 _ => Verdict::Action(default),
             };
             push_span(spans, number, verdict);
@@ -205,19 +217,6 @@ impl<'a> Table<'a> {
             self.conditional.iter().filter(|rule| rule.slot == slot).copied().collect();
         rules.sort_by(|a, b| precedence(a.conditions(), b.conditions()));
         rules
-    }
-
-    /// Writes the rules of a slot.
-    fn write(&self, assembler: &mut Assembler, slot: Slot, default: u32) -> Result<Target, CompileError> {
-        let rules = self.rules(slot);
-        for pair in rules.windows(2) {
-            if pair[0].conditions() == pair[1].conditions() && pair[0].action != pair[1].action {
-                return Err(CompileError::Contradiction { rule: pair[1].rule, other: pair[0].rule });
-            }
-        }
-        let choices: Vec<Choice> =
-            rules.iter().map(|rule| Choice { action: rule.action, conditions: rule.conditions() }).collect();
-        Ok(conditions::write(assembler, &self.abi, &choices, default))
     }
 }
 
@@ -237,12 +236,14 @@ impl<'a> Section<'a> {
         Self { tables, spans, default: profile.default_action }
     }
 
-    fn write(&self, assembler: &mut Assembler) -> Result<Target, CompileError> {
+    fn write(&self, assembler: &mut Assembler, blocks: &mut Blocks<'a>) -> Result<Target, CompileError> {
         let mut result = Ok(());
-        let body = tree(assembler, &self.spans, &mut |assembler, verdict| match verdict {
+        // What looks at arguments is some comparisons deep itself.
+        let weight = |verdict| if matches!(verdict, Verdict::Action(_)) { 1 } else { 8 };
+        let body = tree(assembler, &self.spans, &weight, &mut |assembler, verdict| match verdict {
             Verdict::Action(action) => Target::Return(action),
-            Verdict::Conditional { table, slot } => self.tables[usize::from(table)]
-                .write(assembler, slot.into(), self.default)
+            Verdict::Conditional { table, slot } => blocks
+                .write(assembler, &self.tables[usize::from(table)], slot.into(), self.default)
                 .unwrap_or_else(|error| {
                     result = Err(error);
                     Target::Return(BAD_ARCH)
@@ -251,6 +252,44 @@ impl<'a> Section<'a> {
         result?;
         Ok(assembler.load(NR, body))
     }
+}
+
+/// What is written already of the code that looks at arguments: calls with the same rules share it.
+#[derive(Default)]
+struct Blocks<'a>(Vec<(bool, Vec<Conditional<'a>>, Target)>);
+
+impl<'a> Blocks<'a> {
+    /// Writes the rules of a slot, or finds them.
+    fn write(
+        &mut self,
+        assembler: &mut Assembler,
+        table: &Table<'a>,
+        slot: Slot,
+        default: u32,
+    ) -> Result<Target, CompileError> {
+        let rules = table.rules(slot);
+        let known = self.0.iter().find(|(wide, known, _)| *wide == table.abi.wide && same(known, &rules));
+        if let Some((_, _, target)) = known {
+            return Ok(*target);
+        }
+        for pair in rules.windows(2) {
+            if pair[0].conditions() == pair[1].conditions() && pair[0].action != pair[1].action {
+                return Err(CompileError::Contradiction { rule: pair[1].rule, other: pair[0].rule });
+            }
+        }
+        let choices: Vec<Choice> =
+            rules.iter().map(|rule| Choice { action: rule.action, conditions: rule.conditions() }).collect();
+        let target = conditions::write(assembler, &table.abi, &choices, default);
+        self.0.push((table.abi.wide, rules, target));
+        Ok(target)
+    }
+}
+
+/// Whether two calls have the same rules.
+fn same(a: &[Conditional<'_>], b: &[Conditional<'_>]) -> bool {
+    let equal =
+        |a: &Conditional<'_>, b: &Conditional<'_>| a.action == b.action && a.conditions() == b.conditions();
+    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| equal(a, b))
 }
 
 /// The verdicts of all 2^32 numbers of one section.

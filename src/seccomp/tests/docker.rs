@@ -84,7 +84,7 @@ fn verdicts_are_those_of_libseccomp() {
 #[test]
 fn the_program_is_a_balanced_tree() {
     let program = compile(&docker()).unwrap();
-    assert!(program.instructions.len() <= 340, "{}", program.instructions.len());
+    assert!(program.instructions.len() <= 310, "{}", program.instructions.len());
     let depth = |arch| {
         let steps = |nr| {
             FIRST_ARGUMENTS
@@ -92,8 +92,8 @@ fn the_program_is_a_balanced_tree() {
         };
         numbers().into_iter().flat_map(steps).max().unwrap()
     };
-    assert!(depth(AMD64) <= 18, "{}", depth(AMD64));
-    assert!(depth(I386) <= 17, "{}", depth(I386));
+    assert!(depth(AMD64) <= 16, "{}", depth(AMD64));
+    assert!(depth(I386) <= 15, "{}", depth(I386));
 }
 
 /// [B5] Docker gives `flags: null`.

@@ -159,3 +159,40 @@ pub(super) fn calls() -> impl Strategy<Value = Vec<Call>> {
     });
     prop::collection::vec(call, 64)
 }
+
+/// Names that every architecture has directly, under numbers of its own.
+#[cfg(feature = "libseccomp-oracle")]
+pub(super) const WHOLE: [&str; 10] =
+    ["read", "write", "clone", "personality", "ptrace", "prctl", "ioctl", "openat", "execve", "statx"];
+
+/// Profiles for a machine of one architecture: every action, one rule a name, one condition an argument.
+#[cfg(feature = "libseccomp-oracle")]
+pub(super) fn of_one_machine(_native: Arch) -> impl Strategy<Value = LinuxSeccomp> {
+    let rule = (action(Kind::Everything), prop::collection::vec(select(&WHOLE[..]), 1..4), args()).prop_map(
+        |(action, names, args)| {
+            let mut rule = Map::new();
+            rule.insert("names".to_owned(), names.into());
+            rule.insert("args".to_owned(), args.into());
+            with_action(rule, ["action", "errnoRet"], action)
+        },
+    );
+    (action(Kind::Everything), prop::collection::vec(rule, 1..9)).prop_map(|(default, mut rules)| {
+        simplify(&mut rules);
+        let mut object = Map::new();
+        object.insert("syscalls".to_owned(), rules.into());
+        profile(with_action(object, ["defaultAction", "defaultErrnoRet"], default))
+    })
+}
+
+/// Calls of one architecture around these numbers, with arguments around the values of the profiles.
+#[cfg(feature = "libseccomp-oracle")]
+pub(super) fn calls_near(arch: u32, numbers: Vec<u32>) -> impl Strategy<Value = Vec<Call>> {
+    let nr = prop_oneof![
+        8 => (select(numbers.clone()), 0..3_u32).prop_map(|(nr, add)| (nr + add).saturating_sub(1)),
+        2 => (select(numbers), 0..600_u32).prop_map(|(nr, add)| nr + add),
+        1 => any::<u32>(),
+    ];
+    let arg = (value(), 0..3_u64).prop_map(|(value, add)| value.wrapping_add(add).wrapping_sub(1));
+    let call = (nr, prop::array::uniform6(arg)).prop_map(move |(nr, args)| Call { arch, nr, args });
+    prop::collection::vec(call, 64)
+}
