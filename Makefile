@@ -7,7 +7,7 @@ ROUNDS  ?= 60
 # The runtime that demo and bench use; another one's path may be given (DAVIT=/usr/sbin/runc make demo).
 DAVIT   ?= target/release/davit
 
-.PHONY: all help demo test test-vm test-callers bench bench-callers lint deps musl gnu install uninstall deb clean
+.PHONY: all help demo test test-vm test-callers test-seccomp bench bench-callers bench-seccomp lint deps musl gnu install uninstall deb clean
 
 all: ## the release binary, target/release/davit: static, with musl where Rust has that target, else with glibc
 	@scripts/build auto
@@ -39,6 +39,12 @@ bench: deps ## Davit, crun, runc and the kernel's floor side by side (ROUNDS=60 
 bench-callers: all ## ctr run, docker run, docker exec and podman run, each with Davit and with others in turns (ROUNDS=12)
 	@scripts/deps callers
 	DAVIT_TEST_RUNTIME="$(abspath $(DAVIT))" BENCH_ROUNDS=$(ROUNDS) cargo test --locked --test callers -- --ignored --nocapture timings
+
+test-seccomp: ## the seccomp compiler against libseccomp's, a million random calls (CALLS=1200000)
+	@scripts/test-seccomp
+
+bench-seccomp: ## Docker's seccomp profile: compiling and loading it, beside libseccomp (ROUNDS=300)
+	@ROUNDS="$(ROUNDS)" scripts/bench-seccomp
 
 lint: ## formatting, clippy, and cargo-deny where it is installed
 	cargo fmt --all -- --check

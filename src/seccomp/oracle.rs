@@ -51,13 +51,17 @@ pub fn knows(name: &str) -> bool {
     ScmpSyscall::from_name(name).is_ok()
 }
 
-/// What libseccomp makes of a profile for a kernel of `native`, without runc's rule for newer calls.
+/// What libseccomp makes of a profile for a kernel of `native`, without runc's rule for newer calls; with `tree` as
+/// runc has it for more than 32 rules.
 ///
 /// # Errors
 /// What libseccomp refuses.
-pub fn filter(profile: &LinuxSeccomp, native: Arch) -> Result<Vec<sock_filter>, SeccompError> {
+pub fn filter(profile: &LinuxSeccomp, native: Arch, tree: bool) -> Result<Vec<sock_filter>, SeccompError> {
     let default = action(profile.default_action(), profile.default_errno_ret());
     let mut filter = ScmpFilterContext::new(default)?;
+    if tree {
+        filter.set_ctl_optimize(2)?;
+    }
     if native != NATIVE {
         // In this order: architectures of both byte orders can't be in one filter.
         filter.remove_arch(ScmpArch::Native)?;

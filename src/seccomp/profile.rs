@@ -140,15 +140,18 @@ impl Profile {
         if action == self.default_action {
             return Ok(first..first);
         }
-        let conditions = first_condition..self.conditions.len();
+        // A mask of nothing always holds: as in libseccomp, that is no condition.
         if repeated {
-            self.alternatives.extend(conditions.map(|one| Alternative {
-                action,
-                rule: at,
-                conditions: one..one + 1,
-            }));
+            let ranges = (first_condition..self.conditions.len())
+                .map(|one| one..one + usize::from(self.conditions[one].mask != 0));
+            let one = |conditions| Alternative { action, rule: at, conditions };
+            self.alternatives.extend(ranges.map(one));
         } else {
-            self.conditions[conditions.clone()].sort_by_key(|condition| condition.index);
+            let mut conditions = self.conditions.split_off(first_condition);
+            conditions.retain(|condition| condition.mask != 0);
+            conditions.sort_by_key(|condition| condition.index);
+            self.conditions.extend(conditions);
+            let conditions = first_condition..self.conditions.len();
             self.alternatives.push(Alternative { action, rule: at, conditions });
         }
         Ok(first..self.alternatives.len())
@@ -198,10 +201,10 @@ impl Condition {
 }
 
 /// Which of two alternatives for one system call is tried first: condition by condition, and of two that begin alike
-/// the one with more conditions.
+/// the one with fewer conditions.
 pub(super) fn precedence(a: &[Condition], b: &[Condition]) -> Ordering {
     let unequal = a.iter().zip(b).map(|(a, b)| a.precedence(b)).find(|order| order.is_ne());
-    unequal.unwrap_or_else(|| b.len().cmp(&a.len()))
+    unequal.unwrap_or_else(|| a.len().cmp(&b.len()))
 }
 
 /// The filter's return value; `path` is the place of `errno` in the JSON.

@@ -187,14 +187,14 @@ impl<'a> Table<'a> {
         // Neighbours with the same rules are one range: the slot that stands for the last one with conditions.
         let mut before: Option<(Slot, Vec<Conditional>)> = None;
         let mut expected = self.abi.base;
-        for slot in 0..=last {
+        for (slot, conditional) in conditional.into_iter().enumerate().take(last + 1) {
             let number = self.abi.number(slot);
             if number != expected {
                 push_span(spans, expected, Verdict::Action(default));
             }
             let verdict = match (self.slots[slot], u16::try_from(slot)) {
                 (Some(action), _) => Verdict::Action(action),
-                (None, Ok(_)) if conditional[slot] => {
+                (None, Ok(_)) if conditional => {
                     let rules = self.rules(slot);
                     let first = match before {
                         Some((first, known)) if same(&known, &rules) => first,
@@ -216,6 +216,19 @@ impl<'a> Table<'a> {
         let mut rules: Vec<Conditional> =
             self.conditional.iter().filter(|rule| rule.slot == slot).copied().collect();
         rules.sort_by(|a, b| precedence(a.conditions(), b.conditions()));
+        // As in libseccomp, a rule swallows those that begin like it and ask for more.
+        let mut at = 1;
+        while at < rules.len() {
+            let swallowed = rules[..at].iter().any(|wider| {
+                let (wider, this) = (wider.conditions(), rules[at].conditions());
+                wider.len() < this.len() && this.starts_with(wider)
+            });
+            if swallowed {
+                rules.remove(at);
+            } else {
+                at += 1;
+            }
+        }
         rules
     }
 }

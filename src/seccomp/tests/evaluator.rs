@@ -1,7 +1,5 @@
 //! The meaning of a profile, written down a second time without programs, trees or tables of verdicts.
 
-use std::cmp::Reverse;
-
 use oci_spec::runtime::{LinuxSeccompAction, LinuxSeccompArg, LinuxSeccompOperator, LinuxSyscall};
 use proptest::prelude::*;
 
@@ -57,7 +55,7 @@ fn first_match(profile: &LinuxSeccomp, arch: Arch, call: &Call) -> Option<u32> {
                 candidates.extend(alternatives(rule).into_iter().map(|conditions| (action, conditions)));
             }
             if let Some(condition) = behind_multiplexer(arch, name, call.nr, action, default) {
-                let conditional = rule.args().as_ref().is_some_and(|args| !args.is_empty());
+                let conditional = alternatives(rule).iter().all(|conditions| !conditions.is_empty());
                 if !conditional || strictness(action) > strictness(default) {
                     candidates.push((action, vec![condition]));
                 }
@@ -83,12 +81,14 @@ fn first_match(profile: &LinuxSeccomp, arch: Arch, call: &Call) -> Option<u32> {
             let mask = if arg.op() == ScmpCmpMaskedEq { arg.value() } else { u64::MAX };
             (5 - arg.index(), class, place, arg.op() as u32, u64::MAX - mask)
         };
-        // A list that ends goes after a longer one: no real key is this great.
-        let end = (usize::MAX, 0, 0, 0, 0);
-        let mut keys: Vec<_> = candidate.1.iter().map(key).collect();
-        keys.push(end);
-        (keys, Reverse(candidate.1.len()))
+        candidate.1.iter().map(key).collect::<Vec<_>>()
     });
+    // A rule holds for all that those ask for which begin like it and go on.
+    let begins = |short: &[LinuxSeccompArg], long: &[LinuxSeccompArg]| {
+        short.len() < long.len() && short.iter().zip(long).all(|(a, b)| same(a, b))
+    };
+    let all = candidates.clone();
+    candidates.retain(|candidate| !all.iter().any(|other| begins(&other.1, &candidate.1)));
     let holds = |arg: &LinuxSeccompArg| {
         let (argument, value) = (call.args[arg.index()] & width, arg.value() & width);
         match arg.op() {
@@ -104,13 +104,24 @@ fn first_match(profile: &LinuxSeccomp, arch: Arch, call: &Call) -> Option<u32> {
     candidates.iter().find(|candidate| candidate.1.iter().all(holds)).map(|candidate| candidate.0)
 }
 
+/// Whether two conditions are one.
+fn same(a: &LinuxSeccompArg, b: &LinuxSeccompArg) -> bool {
+    let two = |arg: &LinuxSeccompArg| match arg.op() {
+        LinuxSeccompOperator::ScmpCmpMaskedEq => arg.value_two().unwrap_or(0) & arg.value(),
+        _ => 0,
+    };
+    (a.index(), a.op(), a.value(), two(a)) == (b.index(), b.op(), b.value(), two(b))
+}
+
 /// The condition lists of a rule: one, or one a condition if two concern one argument.
 fn alternatives(rule: &LinuxSyscall) -> Vec<Vec<LinuxSeccompArg>> {
     let mut args = rule.args().clone().unwrap_or_default();
     let repeated = (0..6).any(|index| args.iter().filter(|arg| arg.index() == index).count() > 1);
+    let says = |arg: &LinuxSeccompArg| arg.op() != LinuxSeccompOperator::ScmpCmpMaskedEq || arg.value() != 0;
     if repeated {
-        return args.into_iter().map(|arg| vec![arg]).collect();
+        return args.into_iter().map(|arg| Some(arg).filter(says).into_iter().collect()).collect();
     }
+    args.retain(says);
     args.sort_by_key(LinuxSeccompArg::index);
     vec![args]
 }

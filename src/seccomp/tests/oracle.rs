@@ -22,7 +22,7 @@ fn last(profile: &LinuxSeccomp, arch: Arch) -> Option<u32> {
 /// runc's verdict: its ENOSYS stub, then libseccomp's program.
 fn decider(profile: &LinuxSeccomp, native: Arch) -> Result<impl Fn(&Call) -> u32 + use<>, SeccompError> {
     use LinuxSeccompAction::*;
-    let program = oracle::filter(profile, native)?;
+    let program = oracle::filter(profile, native, false)?;
     let stub = !matches!(profile.default_action(), ScmpActAllow | ScmpActLog | ScmpActTrace);
     let listed = profile.architectures().iter().flatten().copied();
     let lasts: Vec<_> = std::iter::once(native)
@@ -126,6 +126,40 @@ fn differs(_arch: Arch, _name: &str, ours: Option<u32>, theirs: Option<u32>) -> 
     ours.is_some() && theirs.is_none()
 }
 
+/// [B9] Of two rules that begin alike the one that asks for less holds, wherever it stands; a mask of no bits asks for
+/// nothing.
+#[test]
+fn a_wider_rule_swallows() {
+    let arg = |index: u32, value: u64| json!({ "index": index, "value": value, "op": "SCMP_CMP_EQ" });
+    let none = json!({ "index": 3, "value": 0, "valueTwo": 0, "op": "SCMP_CMP_MASKED_EQ" });
+    let rules = [
+        json!({ "names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "args": [arg(0, 1)] }),
+        json!({ "names": ["ptrace"], "action": "SCMP_ACT_ERRNO", "args": [arg(0, 1), arg(1, 2)] }),
+        json!({ "names": ["ptrace"], "action": "SCMP_ACT_TRAP", "args": [arg(1, 2)] }),
+        json!({ "names": ["prctl"], "action": "SCMP_ACT_ALLOW", "args": [none] }),
+        json!({ "names": ["prctl"], "action": "SCMP_ACT_TRAP" }),
+    ];
+    let orders: [&[usize]; 5] = [&[0, 1], &[1, 0], &[0, 1, 2], &[2, 1, 0], &[3, 4]];
+    let mut taken = 0;
+    for order in orders {
+        let rules: Vec<_> = order.iter().map(|at| rules[*at].clone()).collect();
+        let profile = profile(json!({ "defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": rules }));
+        let ours = compile(&profile).unwrap();
+        // libseccomp refuses some orders (EEXIST), and runc such profiles.
+        let Ok(decide) = decider(&profile, Arch::ScmpArchX86_64) else {
+            println!("libseccomp refuses {order:?}");
+            continue;
+        };
+        taken += 1;
+        for at in 0..24 {
+            let args = [at % 3, at / 3 % 4, 0, 0, 0, 0];
+            let call = Call { arch: AMD64, nr: if at < 12 { 101 } else { 157 }, args };
+            assert_eq!(run(&ours.instructions, &call, false).0, decide(&call), "{order:?} {call:x?}");
+        }
+    }
+    assert!(taken > 1, "{taken}");
+}
+
 /// How many calls each architecture gets: `DAVIT_ORACLE_CALLS`, a million in all by `make test-seccomp`.
 fn cases() -> u32 {
     let all = std::env::var("DAVIT_ORACLE_CALLS").ok().and_then(|text| text.parse().ok());
@@ -145,7 +179,7 @@ fn random_profiles_on_every_architecture() {
         let audit = Abi::of(native).audit();
         let strategy = (profiles::of_one_machine(native), profiles::calls_near(audit, numbers));
         let outcome = TestRunner::new(config).run(&strategy, |(profile, calls)| {
-            let ours = compile_for(&profile, native).unwrap().unwrap();
+            let Some(ours) = compile_for(&profile, native).unwrap() else { return Ok(()) };
             let decide = decider(&profile, native).map_err(|error| TestCaseError::fail(error.to_string()))?;
             for call in calls {
                 let verdict = run(&ours.instructions, &call, Abi::of(native).big_endian).0;
