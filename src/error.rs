@@ -13,8 +13,14 @@ pub enum Kind {
     Config,
     /// The container is not there.
     NotFound,
-    /// The container is in a state in which the verb is not allowed.
+    /// A container of this ID is there already.
+    Exists,
+    /// The container does not run (any more).
+    NotRunning,
+    /// The container is in another state in which the verb is not allowed.
     State,
+    /// The container's program is not there, or can't be executed.
+    Program,
     /// A system call or a file operation failed.
     System,
 }
@@ -93,6 +99,21 @@ impl Error {
     pub fn exiting(mut self, code: i32) -> Self {
         self.exit_code = Some(code);
         self
+    }
+
+    /// The name of the kind in JSON log records: it stays when texts change (docs/errors.md).
+    pub fn code(&self) -> &'static str {
+        match self.kind {
+            Kind::Usage => "usage",
+            Kind::UnknownCommand => "unknown-command",
+            Kind::Config => "config",
+            Kind::NotFound => "not-found",
+            Kind::Exists => "exists",
+            Kind::NotRunning => "not-running",
+            Kind::State => "state",
+            Kind::Program => "program",
+            Kind::System => "system",
+        }
     }
 
     /// The process exit code: 3 for an unknown command, 1 for everything else that has no code of its own (features.md E1).

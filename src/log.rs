@@ -4,6 +4,8 @@
 //! So a failure is exactly one error record, and whoever collects warnings writes them only once all went well.
 //! Nothing is ever written to stdout, and nothing here can hang: whoever should read may be slow, or gone.
 
+mod socket;
+
 use std::cell::Cell;
 use std::fmt::{Display, Write as _};
 use std::io::IsTerminal as _;
@@ -18,7 +20,8 @@ use rustix::io::Errno;
 use serde::Serialize;
 
 use crate::cli::{Global, Level, LogFormat};
-use crate::error::{Context as _, Error, Kind, Result};
+use crate::error::{Context as _, Error, Result};
+use socket::{Entry, Remote};
 
 /// Longer messages are cut: nobody reads more, and a pipe's reader may wait for our end before it reads.
 const MAX_MESSAGE: usize = 64 * 1024;
@@ -44,13 +47,26 @@ pub struct Log {
 enum Target {
     Stderr,
     File(OwnedFd),
+    /// The journal, or syslog.
+    Remote(Remote),
     /// A FIFO that nobody reads.
     Nowhere,
+}
+
+/// What a record is made of.
+struct Line<'a> {
+    level: &'static str,
+    message: &'a str,
+    file: Option<&'a str>,
+    code: Option<&'a str>,
 }
 
 /// One record; the names of the fields are what callers look for.
 #[derive(Serialize)]
 struct Record<'a> {
+    /// Of a failure: what callers may rely on whatever the text is ([`Error::code`]; W10).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     file: Option<&'a str>,
     level: &'a str,
@@ -60,19 +76,19 @@ struct Record<'a> {
 
 impl Log {
     /// The log that the global options ask for. A file is opened (made with mode 0644, appended to) only when one is
-    /// given, and without blocking: a FIFO without reader swallows the records.
+    /// given, and without blocking: a FIFO without reader swallows the records. `journald:ID` and `syslog:ID` are sockets.
     ///
     /// # Errors
-    /// The file cannot be opened; the target is crun's `journald:` or `syslog:`.
+    /// The file cannot be opened, nobody listens on the socket.
     pub fn open(global: &Global) -> Result<Self> {
         let mut log = Self::stderr(global);
         let Some(path) = &global.log else { return Ok(log) };
+        if let Some(remote) = Remote::open(path)? {
+            log.target = Target::Remote(remote);
+            return Ok(log);
+        }
         let path = match path.as_os_str().as_bytes() {
             [b'f', b'i', b'l', b'e', b':', rest @ ..] => Path::new(std::ffi::OsStr::from_bytes(rest)),
-            name if name.starts_with(b"journald:") || name.starts_with(b"syslog:") => {
-                let text = format!("--log {}: only a file can be logged to", path.display());
-                return Err(Error::new(Kind::Usage, text));
-            }
             _ => path,
         };
         let flags = OFlags::WRONLY
@@ -112,7 +128,8 @@ impl Log {
     pub fn debug(&self, message: impl Display) {
         if self.is_debug() {
             let place = std::panic::Location::caller().to_string();
-            self.record("debug", &message.to_string(), Some(&place), std::io::stderr().as_fd());
+            let line = Line { level: "debug", message: &message.to_string(), file: Some(&place), code: None };
+            self.record(&line, std::io::stderr().as_fd());
         }
     }
 
@@ -121,22 +138,23 @@ impl Log {
     pub fn warn(&self, message: impl Display) {
         let silent = self.quiet && matches!(self.target, Target::Stderr);
         if self.level >= Level::Warning && !silent {
-            self.record("warning", &message.to_string(), None, std::io::stderr().as_fd());
+            let line = Line { level: "warning", message: &message.to_string(), file: None, code: None };
+            self.record(&line, std::io::stderr().as_fd());
         }
     }
 
     /// The one failure of this command. With a log file: a record there and the plain text as one line on stderr.
     /// Without: a record on stderr, or the plain text if a person reads it.
-    pub fn fail(&self, message: impl Display) {
+    pub fn fail(&self, error: &Error) {
         let stderr = std::io::stderr();
-        self.fail_to(&message.to_string(), stderr.as_fd(), stderr.is_terminal());
+        self.fail_to(&error.to_string(), Some(error.code()), stderr.as_fd(), stderr.is_terminal());
     }
 
-    fn fail_to(&self, message: &str, stderr: BorrowedFd<'_>, terminal: bool) {
+    fn fail_to(&self, message: &str, code: Option<&str>, stderr: BorrowedFd<'_>, terminal: bool) {
         let record_on_stderr = matches!(self.target, Target::Stderr);
         let plain = !record_on_stderr || (terminal && self.format == LogFormat::Text);
         if !(record_on_stderr && plain) {
-            self.record("error", message, None, stderr);
+            self.record(&Line { level: "error", message, file: None, code }, stderr);
         }
         if plain {
             let mut line = cut(message.trim_end()).replace(['\n', '\r'], " ");
@@ -145,11 +163,16 @@ impl Log {
         }
     }
 
-    /// Writes one record, as one line, to the log file or else to `stderr`.
-    fn record(&self, level: &str, message: &str, file: Option<&str>, stderr: BorrowedFd<'_>) {
-        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+    /// Writes one record, as one line, to the log file or else to `stderr`; or sends it.
+    fn record(&self, line: &Line<'_>, stderr: BorrowedFd<'_>) {
+        let &Line { level, message, file, code } = line;
         let message = cut(message);
-        let record = Record { file, level, msg: &message, time: &time };
+        if let Target::Remote(remote) = &self.target {
+            let datagram = remote.datagram(&Entry { level, message: &message, code });
+            return self.write(remote.socket.as_fd(), &datagram, usize::MAX);
+        }
+        let time = humantime::format_rfc3339_seconds(SystemTime::now()).to_string();
+        let record = Record { code, file, level, msg: &message, time: &time };
         let mut line = match self.format {
             LogFormat::Text => record.text(),
             // Strings only: it cannot fail.
@@ -161,7 +184,7 @@ impl Log {
             Target::File(file) => self.write(file.as_fd(), line.as_bytes(), usize::MAX),
             // The caller's open file description, whose O_NONBLOCK is not ours to set: pieces that cannot block.
             Target::Stderr => self.write(stderr, line.as_bytes(), CHUNK),
-            Target::Nowhere => {}
+            Target::Remote(_) | Target::Nowhere => {}
         }
     }
 
@@ -288,7 +311,7 @@ mod tests {
         let log = Log::open(&global).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), b"", "made at once, empty on success");
         let (reader, writer) = pipe();
-        log.fail_to("container \"c\"\ndoes not exist\n", writer.as_fd(), true);
+        log.fail_to("container \"c\"\ndoes not exist\n", Some("not-found"), writer.as_fd(), true);
         assert_eq!(all(reader, writer), "container \"c\" does not exist\n");
         let text = std::fs::read_to_string(&path).unwrap();
         assert_eq!(text.lines().count(), 1);
@@ -299,7 +322,7 @@ mod tests {
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777 & !0o644, 0, "no more than 0644");
         // Appended to, never cut.
-        log.fail_to("again", pipe().1.as_fd(), false);
+        log.fail_to("again", None, pipe().1.as_fd(), false);
         drop(Log::open(&global).unwrap());
         assert_eq!(std::fs::read_to_string(&path).unwrap().lines().count(), 2);
         std::fs::remove_file(path).unwrap();
@@ -311,7 +334,7 @@ mod tests {
         let shown = |log_format, terminal| {
             let log = Log::open(&Global { log_format, ..Global::default() }).unwrap();
             let (reader, writer) = pipe();
-            log.fail_to("state c1: gone", writer.as_fd(), terminal);
+            log.fail_to("state c1: gone", None, writer.as_fd(), terminal);
             all(reader, writer)
         };
         let text = shown(LogFormat::Text, false);
@@ -327,7 +350,7 @@ mod tests {
     /// [G15] logrus' text form: bare words stay bare, others are quoted as Go quotes.
     #[test]
     fn text_form() {
-        let record = |msg| Record { file: None, level: "warning", msg, time: "T" }.text();
+        let record = |msg| Record { code: None, file: None, level: "warning", msg, time: "T" }.text();
         assert_eq!(record("plain-word_no"), "time=\"T\" level=warning msg=plain-word_no");
         assert_eq!(record("/run/a@b^c+d.e-f"), "time=\"T\" level=warning msg=/run/a@b^c+d.e-f");
         assert_eq!(
@@ -350,7 +373,7 @@ mod tests {
             assert_eq!(log.is_debug(), level == Level::Debug);
             log.debug(format_args!("step {}", 1));
             log.warn("odd");
-            log.fail_to("bad", pipe().1.as_fd(), false);
+            log.fail_to("bad", None, pipe().1.as_fd(), false);
             let text = std::fs::read_to_string(&path).unwrap();
             let records: Vec<_> = text.lines().map(json).collect();
             let levels: Vec<_> = records.iter().map(|record| record["level"].as_str().unwrap()).collect();
@@ -371,14 +394,14 @@ mod tests {
             .unwrap();
         let log = Log::open(&global).unwrap();
         assert!(matches!(log.target, Target::Nowhere));
-        log.fail_to("lost", pipe().1.as_fd(), false);
+        log.fail_to("lost", None, pipe().1.as_fd(), false);
         // With a reader that does not read: full after 64 KiB, then everything is dropped after one wait.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let reader = rustix::fs::open(&path, flags, Mode::empty()).unwrap();
         let log = Log::open(&global).unwrap();
         let (_quiet, stderr) = pipe();
         for _ in 0..100 {
-            log.fail_to(&"x".repeat(70_000), stderr.as_fd(), false);
+            log.fail_to(&"x".repeat(70_000), None, stderr.as_fd(), false);
         }
         assert!(log.stuck.get());
         drop(reader);
@@ -397,7 +420,7 @@ mod tests {
             std::fs::File::read_to_string(&mut { reader }, &mut text).unwrap();
             text
         });
-        log.fail_to(&text, writer.as_fd(), false);
+        log.fail_to(&text, None, writer.as_fd(), false);
         drop(writer);
         let shown = reader.join().unwrap();
         assert!(shown.ends_with(" ... (74466 bytes more)\n"), "{}", &shown[shown.len() - 40..]);
@@ -412,8 +435,6 @@ mod tests {
         let open = |path: &str| Log::open(&Global { log: Some(path.into()), ..Global::default() });
         let text = open("/nowhere/log").unwrap_err().to_string();
         assert_eq!(text, "open the log file /nowhere/log: no such file or directory");
-        let text = open("journald:c1").unwrap_err().to_string();
-        assert_eq!(text, "--log journald:c1: only a file can be logged to");
         let path = place("prefix");
         open(&format!("file:{}", path.display())).unwrap();
         std::fs::remove_file(path).unwrap();

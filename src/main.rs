@@ -57,7 +57,7 @@ fn carry_out(invocation: &Invocation) -> i32 {
             _ => error,
         };
         let code = error.exit_code();
-        log.fail(error);
+        log.fail(&error);
         code
     })
 }
@@ -71,10 +71,15 @@ fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
         Command::Create(args) => commands::create::run(global, args, log).context("davit create failed"),
         Command::Run(args) => commands::run::run(global, args, log).context("davit run failed"),
         Command::Start { id } => commands::start::run(&root(), id, log),
-        Command::State { id } => commands::state::run(&root(), id),
-        Command::Kill { id, signal, all } => commands::kill::run(&root(), id, signal.as_deref(), *all),
-        Command::Delete { id, force } => {
-            commands::delete::run(&root(), id, *force, &mut |text| log.warn(text))
+        Command::State { id, all } => commands::state::run(&root(), id, *all),
+        Command::Kill { id, signal, all, regex } => {
+            let signal = commands::kill::parse_signal(signal.as_deref())?;
+            let kill = |id: &str| commands::kill::run(&root(), id, signal, *all);
+            if *regex { commands::matching::each(&root(), id, log, kill) } else { kill(id) }
+        }
+        Command::Delete { id, force, regex } => {
+            let delete = |id: &str| commands::delete::run(&root(), id, *force, &mut |text| log.warn(text));
+            if *regex { commands::matching::each(&root(), id, log, delete) } else { delete(id) }
         }
         Command::List { format, quiet } => {
             commands::list::run(&root(), global.root.is_some(), *format, *quiet, &mut |text| log.warn(text))
@@ -87,9 +92,11 @@ fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
         Command::Stats(args) => commands::stats::run(&root(), args),
         Command::Spec(args) => commands::spec::run(global, args),
         Command::Features => commands::features::run(global),
+        Command::Info { format } => commands::info::run(global, *format),
         Command::Update(args) => commands::update::run(&root(), args, log),
         Command::Plan(args) => commands::plan::run(global, args),
         Command::Validate(args) => commands::validate::run(global, args),
+        Command::Wait { id } => commands::wait::run(&root(), id),
         Command::SeccompDisasm(args) => commands::seccomp::disasm(args),
         Command::SeccompExplain(args) => commands::seccomp::explain(args),
     }

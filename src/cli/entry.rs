@@ -59,12 +59,14 @@ pub enum Opt {
     Process,
     ProcessLabel,
     Quiet,
+    Regex,
     Resources,
     Root,
     Rootless,
     Shell,
     Stats,
     SystemdCgroup,
+    SystemdLog,
     Tty,
     User,
     Version,
@@ -81,6 +83,7 @@ pub enum Verb {
     Exec,
     Features,
     Help,
+    Info,
     Kill,
     List,
     Man,
@@ -98,6 +101,7 @@ pub enum Verb {
     Stats,
     Update,
     Validate,
+    Wait,
 }
 
 /// What an option takes.

@@ -103,7 +103,11 @@ fn parse_command(
 
 fn set_global(global: &mut Global, given: &mut Given) -> Result<()> {
     // Where errors go comes first, so that the faults after it are told there.
-    global.log = given.path(Opt::Log);
+    let target = given.order().filter(|opt| matches!(opt, Opt::Log | Opt::SystemdLog)).last();
+    global.log = match target {
+        Some(Opt::SystemdLog) if given.flag(Opt::SystemdLog) => Some("journald:davit".into()),
+        _ => given.path(Opt::Log),
+    };
     if let Some(format) = given.text(Opt::LogFormat) {
         global.log_format = match format.to_str() {
             Some("" | "text") => LogFormat::Text,
@@ -227,13 +231,16 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
             no_subreaper: given.flag(Opt::NoSubreaper),
         }),
         Verb::Start => Command::Start { id: id()? },
-        Verb::State => Command::State { id: id()? },
+        Verb::State => Command::State { id: id()?, all: given.flag(Opt::All) },
         Verb::Kill => Command::Kill {
             id: id()?,
             signal: operands.next().map(|signal| signal.to_string_lossy().into_owned()),
             all: given.flag(Opt::All),
+            regex: given.flag(Opt::Regex),
         },
-        Verb::Delete => Command::Delete { id: id()?, force: given.flag(Opt::Force) },
+        Verb::Delete => {
+            Command::Delete { id: id()?, force: given.flag(Opt::Force), regex: given.flag(Opt::Regex) }
+        }
         Verb::List => Command::List { format: table_format(&mut given)?, quiet: given.flag(Opt::Quiet) },
         Verb::Ps => Command::Ps { id: id()?, format: table_format(&mut given)?, args: operands.collect() },
         Verb::Pause => Command::Pause { id: id()? },
@@ -259,6 +266,8 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
             rootless: given.flag(Opt::Rootless),
         }),
         Verb::Features => Command::Features,
+        Verb::Info => Command::Info { format: plan_format(&mut given)? },
+        Verb::Wait => Command::Wait { id: id()? },
         Verb::Update => Command::Update(Box::new(update::args(id()?, &mut given)?)),
         Verb::Plan => Command::Plan(plan_args(&mut given)?),
         Verb::Validate => Command::Validate(plan_args(&mut given)?),

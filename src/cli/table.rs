@@ -43,6 +43,13 @@ pub(super) const PRESERVE_FDS: OptionSpec = OptionSpec {
 };
 pub(super) const DETACH: OptionSpec =
     flag(Opt::Detach, "detach", "return as soon as the program runs").short("d");
+const REGEX: OptionSpec = flag(
+    Opt::Regex,
+    "regex",
+    "the container id is a regular expression: act on every match, failures are warnings",
+)
+.short("r");
+const TEXT_FORMAT: OptionSpec = text(Opt::Format, "format", "text|json", "how to print").default("text");
 const OUTPUT_FORMAT: OptionSpec =
     text(Opt::Format, "format", "table|json", "how to print").short("f").default("table");
 
@@ -50,7 +57,13 @@ const OUTPUT_FORMAT: OptionSpec =
 pub const GLOBAL: &[OptionSpec] = &[
     text(Opt::Root, "root", "DIR", "directory of the containers' state, best on a tmpfs")
         .default("/run/davit"),
-    text(Opt::Log, "log", "FILE", "append log records to this file, in place of stderr"),
+    text(
+        Opt::Log,
+        "log",
+        "FILE",
+        "append log records to this file, or send them to journald:NAME or syslog:NAME, in place of stderr",
+    ),
+    flag(Opt::SystemdLog, "systemd-log", "the same as --log journald:davit"),
     text(Opt::LogFormat, "log-format", "text|json", "how log records are written").default("text"),
     text(Opt::LogLevel, "log-level", "error|warning|debug", "the least weighty records that are written")
         .default("warning"),
@@ -179,9 +192,9 @@ The package and \"make install\" put the scripts where shells look for them.",
         options: &[
             BUNDLE,
             CONFIG,
-            CONSOLE_SOCKET,
+            CONSOLE_SOCKET.short("c"),
             PIDFD_SOCKET,
-            PID_FILE,
+            PID_FILE.short("p"),
             NO_PIVOT,
             NO_NEW_KEYRING,
             PRESERVE_FDS,
@@ -190,14 +203,19 @@ The package and \"make install\" put the scripts where shells look for them.",
     },
     CommandSpec {
         options: &[
-            flag(Opt::Force, "force", "kill the container first (SIGKILL) if it still runs").short("f")
+            flag(Opt::Force, "force", "kill the container first (SIGKILL) if it still runs").short("f"),
+            REGEX,
         ],
         ..on_container(
             Verb::Delete,
             "delete",
             "delete what a container holds: state, cgroup, processes left",
             "\
-The container must be stopped, unless --force is given.",
+The container must be stopped, unless --force is given.
+
+With --regex all containers go whose id the expression matches somewhere:
+
+    # davit delete --force --regex '^test-'",
         )
     },
     CommandSpec {
@@ -237,14 +255,28 @@ The output is the features structure of the OCI runtime specification.",
         ..on_container(Verb::Help, "help", "show the list of commands, or the help of one", "")
     },
     CommandSpec {
+        arguments: "",
+        min: 0,
+        max: 0,
+        options: &[TEXT_FORMAT],
+        ..on_container(
+            Verb::Info,
+            "info",
+            "show what this host offers containers, and what it lacks",
+            "\
+Kernel, cgroups, namespaces, security modules, seccomp, capabilities and helper
+programs, as davit finds them for who calls it; last what can't be used, and why.
+\"davit features\" tells what this build can do, whatever the host.",
+        )
+    },
+    CommandSpec {
         arguments: "<container-id> [signal]",
         max: 2,
-        options: &[flag(
-            Opt::All,
-            "all",
-            "signal every process of the container; not an error if it is stopped",
-        )
-        .short("a")],
+        options: &[
+            flag(Opt::All, "all", "signal every process of the container; not an error if it is stopped")
+                .short("a"),
+            REGEX,
+        ],
         ..on_container(
             Verb::Kill,
             "kill",
@@ -295,7 +327,7 @@ Returns when all of them are frozen. \"davit resume\" thaws them.",
         arguments: "",
         min: 0,
         max: 0,
-        options: &[BUNDLE, CONFIG, text(Opt::Format, "format", "text|json", "how to print").default("text")],
+        options: &[BUNDLE, CONFIG, TEXT_FORMAT],
         ..on_container(
             Verb::Plan,
             "plan",
@@ -378,6 +410,7 @@ process.args and what else differs, then:
     on_container(Verb::Start, "start", "run the program of a created container", ""),
     CommandSpec {
         quiet: true,
+        options: &[flag(Opt::All, "all", "add the cgroups, the systemd unit and all process ids").short("a")],
         ..on_container(
             Verb::State,
             "state",
@@ -476,7 +509,7 @@ refused, those written before it are put back.",
         arguments: "",
         min: 0,
         max: 0,
-        options: &[BUNDLE, CONFIG, text(Opt::Format, "format", "text|json", "how to print").default("text")],
+        options: &[BUNDLE, CONFIG, TEXT_FORMAT],
         ..on_container(
             Verb::Validate,
             "validate",
@@ -487,4 +520,14 @@ column and its JSON path; then what it would do otherwise than might be meant:
 unknown properties, relative destinations. The exit code is 1 if there are faults.",
         )
     },
+    on_container(
+        Verb::Wait,
+        "wait",
+        "wait for a container's end and print its exit code",
+        "\
+The code is that of the container's program, or 128 and the number of the signal
+that ended it. It takes no monitor: who made the container gets the code as ever.
+Linux 6.15 or newer tells others, too; on older kernels it is only known until
+that parent has asked for it.",
+    ),
 ];

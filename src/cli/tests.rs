@@ -49,7 +49,7 @@ fn shape() {
             quiet: false,
         }
     );
-    assert_eq!(all.command, Command::Delete { id: id(), force: true });
+    assert_eq!(all.command, Command::Delete { id: id(), force: true, regex: false });
     assert_eq!(all.name, "delete");
     // A global option is none of the command's.
     assert_eq!(fault("state --root /r c1").error.to_string(), "flag provided but not defined: -root");
@@ -125,8 +125,8 @@ fn repeated() {
 /// [G5] Options after the id belong to the command, but not for `ps`.
 #[test]
 fn options_after_the_id() {
-    assert_eq!(command_of("delete c1 --force"), Command::Delete { id: id(), force: true });
-    let kill = Command::Kill { id: id(), signal: Some("9".into()), all: true };
+    assert_eq!(command_of("delete c1 --force"), Command::Delete { id: id(), force: true, regex: false });
+    let kill = Command::Kill { id: id(), signal: Some("9".into()), all: true, regex: false };
     assert_eq!(command_of("kill c1 -a 9"), kill);
     assert_eq!(command_of("kill c1 9 --all"), kill);
     let args = ["-f", "json", "--", "-h"].map(OsString::from).to_vec();
@@ -140,10 +140,10 @@ fn options_after_the_id() {
 /// [G6] `--` ends options.
 #[test]
 fn end_of_options() {
-    assert_eq!(command_of("state -- -x"), Command::State { id: "-x".into() });
-    assert_eq!(command_of("-- state c1"), Command::State { id: id() });
-    assert_eq!(command_of("state -"), Command::State { id: "-".into() });
-    assert_eq!(command_of("state -- --"), Command::State { id: "--".into() });
+    assert_eq!(command_of("state -- -x"), Command::State { id: "-x".into(), all: false });
+    assert_eq!(command_of("-- state c1"), Command::State { id: id(), all: false });
+    assert_eq!(command_of("state -"), Command::State { id: "-".into(), all: false });
+    assert_eq!(command_of("state -- --"), Command::State { id: "--".into(), all: false });
 }
 
 /// [G7] Unknown option: usage on stdout, exit 1. Unknown command: exit 3, nothing on stdout.
@@ -243,7 +243,7 @@ fn help_texts() {
             }
         }
     }
-    assert_eq!(command_of("state --help=false c1"), Command::State { id: id() });
+    assert_eq!(command_of("state --help=false c1"), Command::State { id: id(), all: false });
     assert_eq!(fault("help nope").error.exit_code(), 3);
     assert!(line("help a b").is_err());
     let Command::Help(delete) = command_of("delete -h") else { panic!() };
@@ -349,11 +349,11 @@ fn create_and_run() {
 #[test]
 fn small_verbs() {
     assert_eq!(command_of("start c1"), Command::Start { id: id() });
-    assert_eq!(command_of("state c1"), Command::State { id: id() });
+    assert_eq!(command_of("state c1"), Command::State { id: id(), all: false });
     assert_eq!(command_of("pause c1"), Command::Pause { id: id() });
     assert_eq!(command_of("resume c1"), Command::Resume { id: id() });
-    assert_eq!(command_of("delete c1"), Command::Delete { id: id(), force: false });
-    assert_eq!(command_of("kill c1"), Command::Kill { id: id(), signal: None, all: false });
+    assert_eq!(command_of("delete c1"), Command::Delete { id: id(), force: false, regex: false });
+    assert_eq!(command_of("kill c1"), Command::Kill { id: id(), signal: None, all: false, regex: false });
     assert_eq!(command_of("list"), Command::List { format: TableFormat::Table, quiet: false });
     assert_eq!(command_of("list --format=json -q"), Command::List { format: TableFormat::Json, quiet: true });
     for text in ["list -f xml", "ps -f xml c1", "plan --format xml"] {
@@ -440,4 +440,28 @@ fn table_is_sound() {
     // [G7] A quiet command is one whose stderr is read as data.
     let quiet: Vec<_> = COMMANDS.iter().filter(|command| command.quiet).map(|command| command.name).collect();
     assert_eq!(quiet, ["features", "list", "ps", "state"]);
+}
+
+/// [X6] [Y4] [W13] crun's and youki's short forms.
+#[test]
+fn short_forms() {
+    for text in ["delete -r ^a", "delete ^a --regex"] {
+        let wanted = Command::Delete { id: "^a".into(), force: false, regex: true };
+        assert_eq!(command_of(text), wanted, "{text}");
+    }
+    let wanted = Command::Kill { id: "a|b".into(), signal: Some("KILL".into()), all: false, regex: true };
+    assert_eq!(command_of("kill -r a|b KILL"), wanted);
+    let Command::Create(args) = command_of("create -c sock -p pid c1") else { panic!() };
+    assert_eq!((args.console_socket, args.pid_file), (Some("sock".into()), Some("pid".into())));
+    assert_eq!(command_of("state -a c1"), Command::State { id: id(), all: true });
+}
+
+/// [Y3] [X3] The journal, by one option or the other: the last one wins.
+#[test]
+fn log_to_the_journal() {
+    let log = |text: &str| ok(&format!("{text} state c1")).global.log;
+    assert_eq!(log("--systemd-log"), Some("journald:davit".into()));
+    assert_eq!(log("--log /l --systemd-log"), Some("journald:davit".into()));
+    assert_eq!(log("--systemd-log --log journald:c1"), Some("journald:c1".into()));
+    assert_eq!(log("--log /l --systemd-log=false"), Some("/l".into()));
 }

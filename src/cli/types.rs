@@ -37,7 +37,7 @@ pub struct UsageError {
 pub struct Global {
     /// `--root`: absolute; `None` for the default ([`Global::state_root`]).
     pub root: Option<PathBuf>,
-    /// `--log`: the log file.
+    /// `--log`, `--systemd-log`: the log file, or `journald:ID`, `syslog:ID`.
     pub log: Option<PathBuf>,
     /// `--log-format`.
     pub log_format: LogFormat,
@@ -117,7 +117,7 @@ pub enum TableFormat {
     Json,
 }
 
-/// `--format` of `plan`, `validate` and `seccomp explain`.
+/// `--format` of `plan`, `validate`, `info` and `seccomp explain`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PlanFormat {
     /// For people.
@@ -140,18 +140,23 @@ pub enum Command {
     Start {
         id: String,
     },
+    /// `all`: with the cgroups and every process.
     State {
         id: String,
+        all: bool,
     },
-    /// `signal` as given: a number or a name.
+    /// `signal` as given: a number or a name. `regex`: the id is a pattern for many.
     Kill {
         id: String,
         signal: Option<String>,
         all: bool,
+        regex: bool,
     },
+    /// `regex`: the id is a pattern for many.
     Delete {
         id: String,
         force: bool,
+        regex: bool,
     },
     List {
         format: TableFormat,
@@ -179,10 +184,16 @@ pub enum Command {
     Stats(StatsArgs),
     Spec(SpecArgs),
     Features,
+    Info {
+        format: PlanFormat,
+    },
     Update(Box<UpdateArgs>),
     Plan(PlanArgs),
     /// It takes what `plan` takes.
     Validate(PlanArgs),
+    Wait {
+        id: String,
+    },
     SeccompDisasm(SeccompArgs),
     SeccompExplain(SeccompArgs),
 }

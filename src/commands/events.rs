@@ -34,7 +34,7 @@ pub fn run(root: &Path, id: &str, once: bool, interval: Duration) -> Result<i32>
 
 fn watch(root: &Path, id: &str, once: bool, interval: Duration) -> Result<i32> {
     let container = Store::open(root).load(&Id::parse(id)?, Lock::None)?;
-    let gone = || Error::new(Kind::State, format!("container with id {id} is not running"));
+    let gone = || Error::new(Kind::NotRunning, format!("container with id {id} is not running"));
     if container.status()? == Status::Stopped {
         return Err(gone());
     }

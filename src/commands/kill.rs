@@ -5,17 +5,16 @@ use std::path::Path;
 use crate::container::{Container, Id, Lock, Phase, Store, not_running};
 use crate::error::{Error, Kind, Result};
 
-/// Sends `signal` (SIGTERM if there is none) to init; with `all` to all processes of the container's cgroup.
+/// Sends `signal` to init; with `all` to all processes of the container's cgroup.
 ///
 /// SIGKILL for a container without an own pid namespace goes to all too: there the others do not die with
 /// init. Nothing is waited for, neither a lock nor an end.
 ///
 /// # Errors
-/// `container does not exist`, `unknown signal "X"`, `container not running` (with `all` that is no error),
+/// `container does not exist`, `container not running` (with `all` that is no error),
 /// `…: no such process` when init ends in this moment.
-pub fn run(root: &Path, id: &str, signal: Option<&str>, all: bool) -> Result<i32> {
+pub fn run(root: &Path, id: &str, signal: i32, all: bool) -> Result<i32> {
     let container = Store::open(root).load(&Id::parse(id)?, Lock::None)?;
-    let signal = parse_signal(signal.unwrap_or("SIGTERM"))?;
     if send(&container, signal, all)? || all { Ok(0) } else { Err(not_running()) }
 }
 
@@ -96,8 +95,12 @@ const SIGNALS: [(&str, i32); 35] = [
 const RTMIN: i32 = 34;
 const RTMAX: i32 = 64;
 
-/// A number, or a name with or without `SIG`, in any case; `RTMIN+n` and `RTMAX-n` too.
-fn parse_signal(text: &str) -> Result<i32> {
+/// A number, or a name with or without `SIG`, in any case; `RTMIN+n` and `RTMAX-n` too. SIGTERM if there is none.
+///
+/// # Errors
+/// `unknown signal "X"`.
+pub fn parse_signal(text: Option<&str>) -> Result<i32> {
+    let Some(text) = text else { return Ok(libc::SIGTERM) };
     if let Ok(number) = text.parse::<i32>() {
         // The kernel decides which numbers there are.
         return Ok(number);
@@ -152,12 +155,12 @@ mod tests {
             ("RTMAX", 64),
             ("RTMAX-3", 61),
         ] {
-            assert_eq!(parse_signal(text).expect(text), number);
+            assert_eq!(parse_signal(Some(text)).expect(text), number);
         }
         let bad =
             ["", "SIG", "NOPE", "SIGSIGTERM", "RTMIN+31", "RTMIN-1", "RTMAX+1", "RTMIN+", "RTMIN++1", "1x"];
         for text in bad {
-            let error = parse_signal(text).expect_err(text).to_string();
+            let error = parse_signal(Some(text)).expect_err(text).to_string();
             assert_eq!(error, format!("unknown signal {text:?}"));
         }
     }
@@ -174,7 +177,8 @@ mod tests {
     #[test]
     fn kill_by_state() {
         let root = Root::new("kill");
-        let error = |signal, all| run(root.path(), "c1", signal, all).expect_err("fails").to_string();
+        let kill = |signal, all| run(root.path(), "c1", parse_signal(signal)?, all);
+        let error = |signal, all| kill(signal, all).expect_err("fails").to_string();
         assert_eq!(error(None, false), "container does not exist");
         assert_eq!(error(None, true), "container does not exist");
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
@@ -183,13 +187,13 @@ mod tests {
         drop(store.create(&id, running("c1", &child), None).expect("created"));
         assert_eq!(error(Some("NOPE"), false), "unknown signal \"NOPE\"");
         assert!(error(Some("999"), false).ends_with(": invalid argument"));
-        assert_eq!(run(root.path(), "c1", Some("0"), false).expect("alive"), 0);
+        assert_eq!(kill(Some("0"), false).expect("alive"), 0);
         assert!(child.try_wait().expect("wait").is_none());
-        assert_eq!(run(root.path(), "c1", None, false).expect("sent"), 0);
+        assert_eq!(kill(None, false).expect("sent"), 0);
         assert_eq!(child.wait().expect("wait").signal(), Some(libc::SIGTERM));
         assert_eq!(error(None, false), "container not running");
         assert_eq!(error(Some("9"), false), "container not running");
-        assert_eq!(run(root.path(), "c1", Some("9"), true).expect("no error"), 0);
+        assert_eq!(kill(Some("9"), true).expect("no error"), 0);
     }
 
     /// [S16] One that is being created is not running yet.
@@ -199,7 +203,7 @@ mod tests {
         let id = Id::parse("c1").expect("id");
         let record = record("c1", Phase::Creating);
         let _held = Store::open(root.path()).create(&id, record, None).expect("created");
-        let error = run(root.path(), "c1", Some("KILL"), false).expect_err("creating");
+        let error = run(root.path(), "c1", libc::SIGKILL, false).expect_err("creating");
         assert_eq!(error.to_string(), "container not running");
     }
 }

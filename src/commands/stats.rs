@@ -81,7 +81,10 @@ fn samples(store: &Store, args: &StatsArgs, first: bool) -> Result<Vec<Sample>> 
             other => match other? {
                 Some(sample) => found.push(sample),
                 None if first => {
-                    return Err(Error::new(Kind::State, format!("container with id {id} is not running")));
+                    return Err(Error::new(
+                        Kind::NotRunning,
+                        format!("container with id {id} is not running"),
+                    ));
                 }
                 None => {}
             },

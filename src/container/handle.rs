@@ -96,7 +96,7 @@ impl Container {
     /// `/proc` cannot be read, or `pidfd_open` failed.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
         match self.record.init().unwrap_or_default().pidfd()? {
-            Some(fd) if self.same_boot()? => Ok(Some(fd)),
+            Some(fd) if self.is_of_this_boot()? => Ok(Some(fd)),
             _ => Ok(None),
         }
     }
@@ -145,12 +145,16 @@ impl Container {
     pub(super) fn alive(&self, process: Process) -> Result<Option<ProcessStat>> {
         match process.alive()? {
             // Only now is the boot worth three system calls: after a reboot hardly any pid fits.
-            Some(stat) if self.same_boot()? => Ok(Some(stat)),
+            Some(stat) if self.is_of_this_boot()? => Ok(Some(stat)),
             _ => Ok(None),
         }
     }
 
-    fn same_boot(&self) -> Result<bool> {
+    /// Whether the record's pids are of this boot: in another one they are nobody's.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn is_of_this_boot(&self) -> Result<bool> {
         Ok(boot_id()? == self.record.boot_id)
     }
 }
@@ -213,5 +217,5 @@ fn empty(dir: BorrowedFd<'_>) -> Result<(), Errno> {
 
 /// `container not running`, as callers match it.
 pub fn not_running() -> Error {
-    Error::new(Kind::State, "container not running")
+    Error::new(Kind::NotRunning, "container not running")
 }

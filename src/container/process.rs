@@ -27,6 +27,8 @@ pub struct ProcessStat {
     pub state: u8,
     /// Field 22: clock ticks since boot.
     pub start_time: u64,
+    /// Field 52: how it ended, as wait4(2) gives it; 0 while it has not.
+    pub exit_status: i32,
 }
 
 impl ProcessStat {
@@ -55,7 +57,9 @@ impl ProcessStat {
         let mut fields = line.get(close + 1..)?.split(|&byte| byte == b' ').filter(|field| !field.is_empty());
         let state = *fields.next()?.first()?; // field 3
         let start_time = std::str::from_utf8(fields.nth(18)?).ok()?.parse().ok()?; // field 22
-        Some(Self { comm, state, start_time })
+        let exit_status = fields.nth(29).map(<[u8]>::trim_ascii_end).unwrap_or_default(); // field 52
+        let exit_status = std::str::from_utf8(exit_status).ok()?.parse().unwrap_or(0);
+        Some(Self { comm, state, start_time, exit_status })
     }
 
     /// A zombie or dead process: it has ended, only its parent has not asked yet.
@@ -93,11 +97,7 @@ impl Process {
     /// # Errors
     /// `/proc` cannot be read.
     pub fn alive(&self) -> Result<Option<ProcessStat>> {
-        if self.pid <= 0 {
-            return Ok(None);
-        }
-        let stat = ProcessStat::read(self.pid)?;
-        Ok(stat.filter(|stat| stat.start_time == self.start_time && !stat.has_ended()))
+        Ok(self.stat()?.filter(|stat| !stat.has_ended()))
     }
 
     /// A pidfd of the process; `None` when it has ended. The start time is compared after the fd is
@@ -106,14 +106,39 @@ impl Process {
     /// # Errors
     /// `pidfd_open` failed, or `/proc` cannot be read.
     pub fn pidfd(&self) -> Result<Option<OwnedFd>> {
-        let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.pid > 0) else { return Ok(None) };
-        let fd = match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-            Ok(fd) => fd,
-            // EINVAL: the pid is that of a thread now, so our process is gone.
-            Err(Errno::SRCH | Errno::INVAL) => return Ok(None),
-            Err(errno) => return Err(Error::system(format_args!("pidfd_open {pid}", pid = self.pid), errno)),
-        };
+        let Some(fd) = self.open()? else { return Ok(None) };
         Ok(self.alive()?.map(|_| fd))
+    }
+
+    /// The same for one that may have ended, but was not waited for by its parent yet.
+    ///
+    /// # Errors
+    /// As [`Process::pidfd`].
+    pub fn pidfd_of_ended(&self) -> Result<Option<OwnedFd>> {
+        let Some(fd) = self.open()? else { return Ok(None) };
+        Ok(self.stat()?.map(|_| fd))
+    }
+
+    /// The stat line, also of one that has ended.
+    ///
+    /// # Errors
+    /// `/proc` cannot be read.
+    pub fn stat(&self) -> Result<Option<ProcessStat>> {
+        if self.pid <= 0 {
+            return Ok(None);
+        }
+        Ok(ProcessStat::read(self.pid)?.filter(|stat| stat.start_time == self.start_time))
+    }
+
+    /// A pidfd of whatever process has the pid now.
+    fn open(&self) -> Result<Option<OwnedFd>> {
+        let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.pid > 0) else { return Ok(None) };
+        match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
+            Ok(fd) => Ok(Some(fd)),
+            // EINVAL: the pid is that of a thread now, so our process is gone.
+            Err(Errno::SRCH | Errno::INVAL) => Ok(None),
+            Err(errno) => Err(Error::system(format_args!("pidfd_open {pid}", pid = self.pid), errno)),
+        }
     }
 }
 
@@ -145,9 +170,19 @@ mod tests {
     #[test]
     fn stat_line_is_parsed_from_the_last_parenthesis() {
         let stat = ProcessStat::parse(LINE).expect("parses");
-        assert_eq!(stat, ProcessStat { comm: b"a) b (c)".to_vec(), state: b'S', start_time: 4242 });
+        let wanted =
+            ProcessStat { comm: b"a) b (c)".to_vec(), state: b'S', start_time: 4242, exit_status: 0 };
+        assert_eq!(stat, wanted);
         assert_eq!(ProcessStat::parse(b"7 (a) S 1"), None);
         assert_eq!(ProcessStat::parse(b""), None);
+    }
+
+    /// [W4] The status is the last field.
+    #[test]
+    fn the_exit_status_is_field_52() {
+        let line = format!("7 (a) Z {}4242{} 256\n", "1 ".repeat(18), " 5".repeat(29));
+        let stat = ProcessStat::parse(line.as_bytes()).expect("parses");
+        assert_eq!((stat.start_time, stat.exit_status), (4242, 256));
     }
 
     /// [S6] Zombies and dead ones count as ended.

@@ -70,7 +70,8 @@ mod tests {
     use super::*;
 
     fn status(phase: Phase, creator_alive: bool, comm: Option<&str>, frozen: bool, waits: bool) -> Status {
-        let init = comm.map(|comm| ProcessStat { comm: comm.into(), state: b'S', start_time: 1 });
+        let init =
+            comm.map(|comm| ProcessStat { comm: comm.into(), state: b'S', start_time: 1, exit_status: 0 });
         let Ok(status) = derive::<()>(&Facts { phase, creator_alive, init }, || Ok(frozen), || Ok(waits))
         else {
             panic!("no question fails")

@@ -62,7 +62,7 @@ impl Store {
     /// killed `create` of the same ID left behind is cleaned away first. `config` is the configuration's text.
     ///
     /// # Errors
-    /// [`Kind::State`] `container with given ID already exists`; [`Kind::System`] when the directory cannot
+    /// [`Kind::Exists`] `container with given ID already exists`; [`Kind::System`] when the directory cannot
     /// be made (`file name too long` for an ID that the file system does not take).
     pub fn create(&self, id: &Id, record: Record, config: Option<&[u8]>) -> Result<Container> {
         let stage = self.stage(id);
@@ -306,7 +306,7 @@ fn refused(doing: &str, path: &Path, errno: Errno) -> Error {
 }
 
 fn already_exists() -> Error {
-    Error::new(Kind::State, "container with given ID already exists")
+    Error::new(Kind::Exists, "container with given ID already exists")
 }
 
 fn open_dir(path: &Path) -> Result<OwnedFd, Errno> {

@@ -287,7 +287,7 @@ fn program_missing(plan: &Plan, action: Action, errno: Errno) -> Error {
         Action::Open => format!("exec: {name:?}: stat {name}: {}", errno_text(&errno.into())),
         _ => format!("exec: {name:?}: {}", errno_text(&errno.into())),
     };
-    Error::new(Kind::System, text)
+    Error::new(Kind::Program, text)
 }
 
 /// A hook that init ran, with what it said.
@@ -298,7 +298,7 @@ pub fn hook_failed(position: Position, text: &str) -> Error {
 
 /// A failed execve(2), with its likely cause.
 pub fn exec_failed(path: &str, errno: Errno) -> Error {
-    let error = Error::new(Kind::System, format!("exec {path}: {}", errno_text(&errno.into())));
+    let error = Error::new(Kind::Program, format!("exec {path}: {}", errno_text(&errno.into())));
     match errno {
         Errno::NOENT => {
             error.hint("its interpreter is missing in the container: see after #! or run ldd on it")
