@@ -304,7 +304,7 @@ mod tests {
         record
     }
 
-    /// [G14, G15, E2, E3] With a log file: one JSON object in it, the plain line on stderr.
+    /// [G14, G15, E2, E3, W10] With a log file: one JSON object in it, the plain line on stderr.
     #[test]
     fn failure_with_a_log_file() {
         let (path, global) = to_file("json", LogFormat::Json);
@@ -318,7 +318,8 @@ mod tests {
         let record = json(&text);
         assert_eq!(record["level"], "error");
         assert_eq!(record["msg"], "container \"c\"\ndoes not exist\n");
-        assert_eq!(record.as_object().unwrap().len(), 3);
+        assert_eq!(record["code"], "not-found");
+        assert_eq!(record.as_object().unwrap().len(), 4);
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777 & !0o644, 0, "no more than 0644");
         // Appended to, never cut.

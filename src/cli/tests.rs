@@ -251,8 +251,12 @@ fn help_texts() {
         delete,
         "NAME:\n   davit delete - delete what a container holds: state, cgroup, processes left\n\n\
          USAGE:\n   davit delete [command options] <container-id>\n\n\
-         DESCRIPTION:\n   The container must be stopped, unless --force is given.\n\n\
-         OPTIONS:\n   --force, -f  kill the container first (SIGKILL) if it still runs\n   --help, -h   show help\n"
+         DESCRIPTION:\n   The container must be stopped, unless --force is given.\n\n   \
+         With --regex all containers go whose id the expression matches somewhere:\n\n       \
+         # davit delete --force --regex '^test-'\n\n\
+         OPTIONS:\n   --force, -f  kill the container first (SIGKILL) if it still runs\n   \
+         --regex, -r  the container id is a regular expression: act on every match, failures are warnings\n   \
+         --help, -h   show help\n"
     );
 }
 
