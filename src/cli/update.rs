@@ -3,9 +3,52 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use super::entry::{Opt, OptionSpec, text};
 use super::parse::{Given, usage};
-use super::table::Opt;
 use crate::error::Result;
+
+/// Its options; an entry of the table.
+pub(super) const OPTIONS: &[OptionSpec] = &[
+    text(Opt::Resources, "resources", "FILE", "linux.resources as JSON; - is stdin").short("r"),
+    text(Opt::BlkioWeight, "blkio-weight", "N", "weight for block devices, 10 to 1000"),
+    text(Opt::CpuPeriod, "cpu-period", "USEC", "period of the processor quota, in microseconds"),
+    text(Opt::CpuQuota, "cpu-quota", "USEC", "processor time in each period, in microseconds; -1: no limit"),
+    text(Opt::CpuBurst, "cpu-burst", "USEC", "unused quota that may be saved up, in microseconds; 0: none"),
+    text(Opt::CpuShare, "cpu-share", "N", "share of the processors, 2 to 262144; 1024 is normal"),
+    text(
+        Opt::CpuRtPeriod,
+        "cpu-rt-period",
+        "USEC",
+        "period of real-time scheduling, in microseconds (cgroup v1)",
+    ),
+    text(
+        Opt::CpuRtRuntime,
+        "cpu-rt-runtime",
+        "USEC",
+        "real-time budget in each, in microseconds (cgroup v1)",
+    ),
+    text(Opt::CpuIdle, "cpu-idle", "0|1", "1: runs only where nobody else wants to"),
+    text(Opt::CpusetCpus, "cpuset-cpus", "LIST", "the CPUs to use, as 0-2,7"),
+    text(Opt::CpusetMems, "cpuset-mems", "LIST", "the memory nodes (NUMA) to use, as 0-1"),
+    text(Opt::KernelMemory, "kernel-memory", "BYTES", "obsolete, ignored").hidden(),
+    text(Opt::KernelMemoryTcp, "kernel-memory-tcp", "BYTES", "obsolete, ignored").hidden(),
+    text(Opt::Memory, "memory", "BYTES", "limit of memory, in bytes or as 512m, 2g; -1: no limit"),
+    text(
+        Opt::MemoryReservation,
+        "memory-reservation",
+        "BYTES",
+        "memory that is kept for it when others want it, in bytes or as 512m",
+    ),
+    text(
+        Opt::MemorySwap,
+        "memory-swap",
+        "BYTES",
+        "limit of memory and swap together, in bytes or as 2g; -1: no limit",
+    ),
+    text(Opt::PidsLimit, "pids-limit", "N", "limit of processes and threads together; -1: no limit"),
+    text(Opt::L3CacheSchema, "l3-cache-schema", "SCHEMA", "lines for resctrl, as L3:0=f0"),
+    text(Opt::MemBwSchema, "mem-bw-schema", "SCHEMA", "a line for resctrl, as MB:0=20"),
+];
 
 /// `update`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
