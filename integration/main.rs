@@ -25,6 +25,7 @@ mod errors;
 mod exec_flags;
 mod exec_process;
 mod exec_states;
+mod exec_terminals;
 mod fds;
 mod features;
 mod hooks;

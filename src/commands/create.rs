@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
 
-use self::orders::{Orders, check_terminal};
+use self::orders::Orders;
 use crate::cgroups::systemd;
 use crate::cgroups::{self, Cgroup, Host, Layout};
 use crate::cli::{CgroupManager, CreateArgs, Global, Rootless};
@@ -22,6 +22,7 @@ use crate::plan::rootless::Caller;
 use crate::plan::{self, Plan, Request, show};
 use crate::process::launch::Sockets;
 use crate::process::notify::{self, Notify};
+use crate::process::terminal::receiver::Receiver;
 use crate::process::terminal::session::Session;
 use crate::process::{hooks, interrupt, labels, launch, own_binary, sources, start, wait};
 use crate::resctrl::{self, Group};
@@ -81,7 +82,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     // Neither this nor the plan is ever dropped: to free what lies in pages shared with init copies each page.
     let mut loaded = ManuallyDrop::new(crate::spec::load(&bundle, &name)?);
     let terminal = loaded.spec.process().as_ref().and_then(oci_spec::runtime::Process::terminal);
-    check_terminal(terminal == Some(true), finish == Finish::Foreground, args.console_socket.is_some())?;
+    Receiver::check(terminal == Some(true), finish != Finish::Foreground, args.console_socket.is_some())?;
     let host = host(global)?;
     let state_root = global.state_root();
     let request = Request {
@@ -341,7 +342,7 @@ fn bring_up(
         Finish::Wait => Some(start::listener(container.dir())?),
         Finish::Detached | Finish::Foreground => None,
     };
-    let sockets = Sockets { start, console: orders.console.take(), pidfd: orders.pidfd.take() };
+    let sockets = Sockets { start, console: orders.terminal.take_socket(), pidfd: orders.pidfd.take() };
     let child = launch::launch(plan, container, cgroup, sockets)?;
     let finished = settle(container, orders, &child);
     match finished {
@@ -358,7 +359,7 @@ fn settle(container: &Container, orders: &mut Orders, child: &Child) -> Result<O
     if orders.finish == Finish::Wait {
         start::announce(container.dir())?;
     }
-    let session = orders.take_terminal()?;
+    let session = orders.terminal.session()?;
     if let Some(path) = &orders.pid_file {
         pid_file::write(path, child.pid)?;
     }

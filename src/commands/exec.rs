@@ -2,7 +2,7 @@
 
 use std::mem::ManuallyDrop;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::cli::{ExecArgs, Global};
 use crate::commands::create::{caller, check_passed, grant};
@@ -12,13 +12,13 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
 use crate::plan::exec::{self, ExecPlan, Target};
 use crate::process::pidfd_socket::PidfdSocket;
-use crate::process::{self, labels, own_binary, wait};
+use crate::process::terminal::receiver::Receiver;
+use crate::process::{self, labels, own_binary, unix_socket, wait};
 use crate::spec::load::{self, LoneProcess};
+use crate::sys::clone::Child;
 
 /// The exit code of every failure of the runtime itself: any other could be the program's (S27).
 pub const FAILED: i32 = 255;
-
-const NO_TERMINAL: &str = "exec with a terminal is not carried out by this version of davit";
 
 /// Runs the program: in the foreground to its end, with `--detach` until it was executed.
 ///
@@ -28,32 +28,57 @@ pub fn run(global: &Global, args: &ExecArgs, log: &Log) -> Result<i32> {
     // A container sees the process on its way in.
     own_binary::run_from_clone()?;
     let id = Id::parse(&args.id)?;
-    if args.tty || args.console_socket.is_some() {
-        return Err(Error::new(Kind::Usage, NO_TERMINAL));
-    }
     check_passed(args.preserve_fds.try_into().unwrap_or(i32::MAX), 0)?;
     let pid_file = args.pid_file.as_deref().map(std::path::absolute).transpose().context("--pid-file")?;
     let given = args.process.as_deref().map(read_process).transpose()?;
-    let socket = args.pidfd_socket.as_deref().map(PidfdSocket::connect_for_exec).transpose()?;
     // No lock: it stands in nobody's way, and what goes on meanwhile is noticed by the pidfd.
     let container = Store::open(&global.state_root().path).load(&id, Lock::None)?;
     let init = enter(&container, args.ignore_paused)?;
+    let place = |path: &PathBuf| socket_place(args, &container.record.bundle, path);
+    let pidfd = args.pidfd_socket.as_ref().map(place);
+    let pidfd = pidfd.as_deref().map(PidfdSocket::connect_for_exec).transpose()?;
     // As in create: nothing that is shared with the new process is ever freed.
-    let exec = ManuallyDrop::new(decide(&container, given, args)?);
-    exec.plan.warnings.iter().for_each(|warning| log.warn(warning));
+    let mut exec = ManuallyDrop::new(decide(&container, given, args)?);
+    let terminal = &mut exec.plan.process.terminal;
+    Receiver::check(terminal.is_some(), args.detach, args.console_socket.is_some())?;
     let signals = if args.detach { None } else { Some(wait::catch_signals()?) };
+    let mut receiver = Receiver::find(terminal.as_mut(), args.console_socket.as_ref().map(place).as_deref())?;
+    exec.plan.warnings.iter().for_each(|warning| log.warn(warning));
     let cgroup = container.cgroup();
-    let child = process::exec::launch(&exec, &container, init.as_fd(), &cgroup, socket)
+    let console = receiver.take_socket();
+    let child = process::exec::launch(&exec, &container, init.as_fd(), &cgroup, pidfd, console)
         .context("unable to start container process")?;
-    if let Some(path) = &pid_file
-        && let Err(error) = pid_file::write(path, child.pid)
-    {
+    let code = attend(&child, receiver, pid_file.as_deref(), signals, log);
+    if code.is_err() {
         child.kill_and_reap();
-        return Err(error);
+    }
+    code
+}
+
+/// What is left once it is the program; the pid file is the last of all.
+fn attend(
+    child: &Child,
+    mut receiver: Receiver,
+    pid_file: Option<&Path>,
+    signals: Option<OwnedFd>,
+    log: &Log,
+) -> Result<i32> {
+    let session = receiver.session()?;
+    if let Some(path) = pid_file {
+        pid_file::write(path, child.pid)?;
     }
     match signals {
-        Some(signals) => wait::until_exit(&child, &signals, None, None, log),
+        Some(signals) => wait::until_exit(child, &signals, None, session, log),
         None => Ok(0),
+    }
+}
+
+/// As with runc, which reads the container's configuration from within the bundle: relative names start there, unless
+/// there is a process file.
+fn socket_place(args: &ExecArgs, bundle: &Path, name: &Path) -> PathBuf {
+    match &args.process {
+        Some(_) => name.to_path_buf(),
+        None => unix_socket::place(bundle, name),
     }
 }
 
@@ -97,9 +122,6 @@ fn decide(container: &Container, given: Option<LoneProcess>, args: &ExecArgs) ->
         caller: caller()?,
     };
     let mut exec = exec::plan(given, args, &target)?;
-    if exec.plan.process.terminal.is_some() {
-        return Err(Error::config("process.terminal", NO_TERMINAL));
-    }
     labels::settle(&mut exec.plan.process)?;
     grant(&mut exec.plan)?;
     Ok(exec)

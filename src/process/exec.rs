@@ -9,6 +9,7 @@
 //!   clone3(CLONE_INTO_CGROUP) ────▶ oom score, LSM labels: host's /proc
 //!                                   setns(pidfd of init): all at once
 //!                                   root of the user namespace
+//!                                   terminal made, its master sent
 //!                                   closes all but the channel
 //!   reaps it ◀───────────────────── clone3(CLONE_PARENT) ─────────────▶ session, streams, keyring, rlimits,
 //!   v1: moves the process             ends                               user, capabilities, program looked up
@@ -18,6 +19,7 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use oci_spec::runtime::LinuxNamespaceType;
+use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags};
 
@@ -28,6 +30,7 @@ use super::join::Joins;
 use super::launch::{explain_death, ignored_signals};
 use super::pidfd_socket::PidfdSocket;
 use super::step::{Progress, Step};
+use super::terminal;
 use crate::cgroups::{Cgroup, Place};
 use crate::container::Container;
 use crate::error::{Context, Error, Kind, Result};
@@ -53,6 +56,7 @@ pub fn launch(
     init: BorrowedFd<'_>,
     cgroup: &Cgroup,
     socket: Option<PidfdSocket>,
+    console: Option<OwnedFd>,
 ) -> Result<Child> {
     let plan = &exec.plan;
     let init_pid = container.record.init_process_pid;
@@ -78,7 +82,7 @@ pub fn launch(
             sources: Vec::new(),
             joins: Joins::open([])?,
             start: None,
-            console: None,
+            console,
             states: None,
             hide_early: false,
             ignored: ignored_signals(&proc)?,
@@ -87,6 +91,7 @@ pub fn launch(
     };
     let child = entrance.make(&mut place, &parent_end)?;
     drop(entrance.process.channel);
+    drop(entrance.process.console);
     let told = socket.map_or(Ok(()), |socket| socket.send(child.pidfd.as_fd()));
     let told = told
         .and_then(|()| place.attach(child.pid, init_pid, !plan.namespaces.runtime_is_root))
@@ -212,6 +217,12 @@ impl Entrance<'_> {
             apply::become_root_of_namespace(plan.uid, plan.gid)?;
             // Changing ids may make it dumpable again (proc(5), fs.suid_dumpable).
             rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
+        }
+        if let (Some(terminal), Some(socket)) = (&process.plan.process.terminal, &process.console) {
+            process.progress.enter(Step::Terminal);
+            let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            let root = rustix::fs::openat(CWD, c"/", flags, Mode::empty())?;
+            terminal::make(terminal, root.as_fd(), socket)?;
         }
         Ok(())
     }

@@ -1,17 +1,16 @@
 //! A process's own terminal: made in the container, its master sent away (features.md, section 18).
 
 pub mod outer;
+pub mod receiver;
 pub mod session;
 mod stream;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::path::Path;
 
-use rustix::net::SocketType;
+use rustix::io::Errno;
 use rustix::termios::{OptionalActions, OutputModes, Winsize, tcgetattr, tcsetattr, tcsetwinsize};
 
 use super::unix_socket;
-use crate::error::{Context, Result};
 use crate::fault::{Action, During, Fault};
 use crate::plan::terminal::TerminalPlan;
 use crate::rootfs::console::{self, Pty};
@@ -20,21 +19,12 @@ use crate::sys::fd;
 /// What the message with the master says: conmon wants a name.
 const NAME: &[u8] = b"/dev/ptmx";
 
-/// Connects to `--console-socket`.
-///
-/// # Errors
-/// Nobody listens there.
-pub fn connect(path: &Path) -> Result<OwnedFd> {
-    unix_socket::connect(path, SocketType::STREAM)
-        .with_context(|| format!("--console-socket: connect to {}", path.display()))
-}
-
-/// In the child, a session leader: makes the terminal in the file tree `root`, sends its master to `socket` and keeps
-/// the other end as its streams and controlling terminal.
+/// In the child: makes the terminal in the file tree `root`, sends its master to `socket` and keeps the other end as
+/// its streams.
 ///
 /// # Errors
 /// No devpts is there, /dev/console can't be made, the peer is gone.
-pub(super) fn adopt(plan: &TerminalPlan, root: BorrowedFd<'_>, socket: &OwnedFd) -> Result<(), Fault> {
+pub(super) fn make(plan: &TerminalPlan, root: BorrowedFd<'_>, socket: &OwnedFd) -> Result<(), Fault> {
     let Pty { master, slave } = console::open(root)?;
     if let Some((rows, columns)) = plan.size {
         let size = Winsize { ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
@@ -50,9 +40,16 @@ pub(super) fn adopt(plan: &TerminalPlan, root: BorrowedFd<'_>, socket: &OwnedFd)
         console::bind(root, &slave)?;
     }
     unix_socket::send_fd(socket, NAME, master.as_fd()).during(Action::Send)?;
-    rustix::process::ioctl_tiocsctty(&slave)?;
     for stream in 0..3 {
         fd::dup_to(slave.as_fd(), stream)?;
     }
     Ok(())
+}
+
+/// In the child, a session leader: its stdin, a terminal that was made for it, becomes the one that controls it.
+///
+/// # Errors
+/// EPERM: it controls another session.
+pub(super) fn control() -> Result<(), Errno> {
+    fd::borrow_inherited(0).map_or(Err(Errno::BADF), rustix::process::ioctl_tiocsctty)
 }

@@ -4,7 +4,7 @@ use std::io::{IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{CWD, Mode, OFlags};
@@ -20,6 +20,14 @@ use rustix::net::{
 const LONGEST: usize = 107;
 /// For connecting and for each message: a peer that does not read must not keep us for ever.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Where the socket is that a caller has named from within `directory`; `@name` is in none.
+pub fn place(directory: &Path, name: &Path) -> PathBuf {
+    match name.as_os_str().as_encoded_bytes() {
+        [b'@', ..] => name.to_path_buf(),
+        _ => directory.join(name),
+    }
+}
 
 /// Connects to the AF_UNIX socket at `path`, of any length (F3); `@name` is one in the abstract namespace.
 ///

@@ -102,7 +102,8 @@ impl Init<'_> {
         if let (Some(terminal), Some(socket)) = (&self.plan.process.terminal, &self.console) {
             // Before anything is read-only, and from the tree as it is now.
             self.progress.enter(Step::Terminal);
-            terminal::adopt(terminal, root.as_fd(), socket)?;
+            terminal::make(terminal, root.as_fd(), socket)?;
+            terminal::control()?;
         }
         self.close_tree(&mut once, root.as_fd())?;
         self.write_proc()?;
@@ -126,6 +127,10 @@ impl Init<'_> {
 
     fn joined_steps(&self, affinity: &Affinity) -> Result<std::convert::Infallible, Fault> {
         self.begin(EXEC_COMM)?;
+        if self.plan.process.terminal.is_some() {
+            self.progress.enter(Step::Terminal);
+            terminal::control()?;
+        }
         self.become_user()?;
         let program = self.look_up()?;
         self.wait(&mut Once::default())?;
