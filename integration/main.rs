@@ -61,6 +61,7 @@ mod state;
 mod stats;
 mod support;
 mod systemd;
+mod systemd_update;
 mod terminals;
 mod terminals_foreground;
 mod update;

@@ -5,29 +5,29 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-const WHY: &str = "systemd is not the init process here: shown in the VM";
+pub const WHY: &str = "systemd is not the init process here: shown in the VM";
 
-fn has_systemd() -> bool {
+pub fn has_systemd() -> bool {
     Path::new("/run/systemd/system").is_dir()
 }
 
-fn systemctl(args: &[&str]) -> String {
+pub fn systemctl(args: &[&str]) -> String {
     let output = Command::new("systemctl").args(args).output().unwrap();
     String::from_utf8_lossy(&output.stdout).trim_end().to_string()
 }
 
-fn show(unit: &str, property: &str) -> String {
+pub fn show(unit: &str, property: &str) -> String {
     systemctl(&["show", "--value", "-p", property, unit])
 }
 
 /// A container of the unit `davit-ID.scope` in that slice.
-struct Scope {
-    t: Test,
-    unit: String,
+pub struct Scope {
+    pub t: Test,
+    pub unit: String,
 }
 
 impl Scope {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self::within("", "system.slice")
     }
 
@@ -46,15 +46,15 @@ impl Scope {
         self.t.cmd(&["--systemd-cgroup", verb, "--bundle", bundle]).args(options).args([&self.t.id])
     }
 
-    fn create(&self) -> Output {
+    pub fn create(&self) -> Output {
         self.cmd("create", &[]).output()
     }
 
-    fn is(&self, property: &str, value: &str) {
+    pub fn is(&self, property: &str, value: &str) {
         assert_eq!(show(&self.unit, property), value, "{property}");
     }
 
-    fn is_gone(&self) {
+    pub fn is_gone(&self) {
         host::wait_until("the unit's end", || show(&self.unit, "ActiveState") == "inactive");
         host::wait_until("the unit is unloaded", || show(&self.unit, "LoadState") == "not-found");
         assert!(cgroup::dirs(&self.t.cgroup).is_empty(), "{:?}", cgroup::dirs(&self.t.cgroup));
@@ -318,56 +318,117 @@ fn no_bus() {
     s.is_gone();
 }
 
-/// [C7] An ordinary user's containers are units of its own systemd; on v1 they are refused.
-#[test]
-fn rootless() {
-    need!(
-        has_systemd() && Path::new("/run/user/1000/bus").exists(),
-        "a user with a systemd: shown in the VM"
-    );
-    let mut u = user::User::new();
-    let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
-    u.t.config.set("linux.uidMappings", map.clone()).set("linux.gidMappings", map);
-    u.t.config.set("linux.cgroupsPath", format!(":davit:{}", u.t.id));
-    u.t.config.set("linux.resources", json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 50 } }));
-    u.t.sh("sleep 100");
-    u.t.write();
-    assert!(
-        Command::new("chown")
-            .args(["-R", "1000:1000", u.t.dir.to_str().unwrap()])
-            .status()
-            .unwrap()
-            .success()
-    );
-    let manager = "user.slice/user-1000.slice/user@1000.service";
-    u.t.cgroup = format!("/{manager}/user.slice/davit-{}.scope", u.t.id);
-    let root = u.t.root.to_str().unwrap();
-    let davit = |args: &[&str], bus: bool| {
-        let env = [("PATH", user::PATH), ("XDG_RUNTIME_DIR", "/run/user/1000")];
-        let env = if bus { &env[..] } else { &env[..1] };
-        Cmd::new(&u.t.dir, [u.davit()])
-            .args(["--root", root])
+/// Containers of the user 1000, which has a systemd of its own.
+struct UserScope {
+    u: user::User,
+}
+
+impl UserScope {
+    /// Where such a user is.
+    fn is_possible() -> bool {
+        has_systemd() && Path::new("/run/user/1000/bus").exists()
+    }
+
+    fn new() -> Self {
+        let mut u = user::User::new();
+        let map = json!([{ "containerID": 0, "hostID": 1000, "size": 1 }]);
+        u.t.config.set("linux.uidMappings", map.clone()).set("linux.gidMappings", map);
+        u.t.config.set("linux.cgroupsPath", format!(":davit:{}", u.t.id));
+        let resources = json!({ "memory": { "limit": 64 << 20 }, "pids": { "limit": 50 } });
+        u.t.config.set("linux.resources", resources);
+        u.t.sh("sleep 100");
+        u.t.write();
+        let directory = u.t.dir.to_str().unwrap();
+        assert!(Command::new("chown").args(["-R", "1000:1000", directory]).status().unwrap().success());
+        let manager = "user.slice/user-1000.slice/user@1000.service";
+        u.t.cgroup = format!("/{manager}/user.slice/davit-{}.scope", u.t.id);
+        Self { u }
+    }
+
+    fn davit(&self, args: &[&str], env: &[(&str, &str)]) -> Output {
+        let t = &self.u.t;
+        Cmd::new(&t.dir, [self.u.davit()])
+            .args(["--root", t.root.to_str().unwrap()])
             .args(args)
-            .args([&u.t.id])
+            .args([&t.id])
             .wrap(["/usr/bin/setpriv", "--reuid=1000", "--regid=1000", "--clear-groups", "--inh-caps=-all"])
             .only_env(env)
             .output()
-    };
-    let create = ["--systemd-cgroup", "create", "--bundle", u.t.bundle.to_str().unwrap()];
+    }
+
+    fn create(&self, env: &[(&str, &str)]) -> Output {
+        self.davit(&["--systemd-cgroup", "create", "--bundle", self.u.t.bundle.to_str().unwrap()], env)
+    }
+}
+
+const NO_BUS: [(&str, &str); 1] = [("PATH", user::PATH)];
+const BUS: [(&str, &str); 2] = [("PATH", user::PATH), ("XDG_RUNTIME_DIR", "/run/user/1000")];
+
+/// [C7] An ordinary user's containers are units of its own systemd; on v1 they are refused.
+#[test]
+fn rootless() {
+    need!(UserScope::is_possible(), "a user with a systemd: shown in the VM");
+    let s = UserScope::new();
+    let t = &s.u.t;
     if !cgroup::unified() {
-        davit(&create, true)
-            .code(1)
-            .says("rootless containers with the systemd cgroup driver need cgroup v2");
+        s.create(&BUS).code(1).says("rootless containers with the systemd cgroup driver need cgroup v2");
         return;
     }
-    davit(&create, false).code(1).says("neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set");
-    davit(&create, true).ok();
-    let pid = u.t.pid();
-    let own = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap();
-    assert_eq!(own.trim_end(), format!("0::{}", u.t.cgroup));
-    assert_eq!(cgroup::read(&u.t.cgroup, "memory.x", "memory.max"), (64 << 20).to_string());
-    assert_eq!(cgroup::read(&u.t.cgroup, "pids.x", "pids.max"), "50");
+    s.create(&NO_BUS).code(1).says("neither DBUS_SESSION_BUS_ADDRESS nor XDG_RUNTIME_DIR is set");
+    s.create(&BUS).ok();
+    let own = std::fs::read_to_string(format!("/proc/{}/cgroup", t.pid())).unwrap();
+    assert_eq!(own.trim_end(), format!("0::{}", t.cgroup));
+    assert_eq!(cgroup::read(&t.cgroup, "memory.x", "memory.max"), (64 << 20).to_string());
+    assert_eq!(cgroup::read(&t.cgroup, "pids.x", "pids.max"), "50");
     // Without the environment of create.
-    davit(&["delete", "--force"], false).ok();
-    assert!(host::until(Duration::from_secs(2), || cgroup::dirs(&u.t.cgroup).is_empty()));
+    s.davit(&["delete", "--force"], &NO_BUS).ok();
+    assert!(host::until(Duration::from_secs(2), || cgroup::dirs(&t.cgroup).is_empty()));
+}
+
+/// Its user's systemd stands still as long as this lives.
+struct Stopped(rustix::process::Pid);
+
+impl Stopped {
+    fn new(service: &str) -> Self {
+        let pid = show(service, "MainPID").parse().ok().and_then(rustix::process::Pid::from_raw).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::STOP).unwrap();
+        Self(pid)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = rustix::process::kill_process(self.0, rustix::process::Signal::CONT);
+    }
+}
+
+/// [C6] A systemd that does not answer: one line once the time is over, at any of its calls; nothing is left, also
+/// once it goes on.
+#[test]
+fn silent_systemd() {
+    need!(UserScope::is_possible() && cgroup::unified(), "a user with a systemd: shown in the VM");
+    let s = UserScope::new();
+    let env = [BUS[0], BUS[1], ("SYSTEMD_BUS_TIMEOUT", "500ms")];
+    let late = |output: Output| {
+        let output = output.code(1);
+        assert!(
+            output.stderr.contains(": no answer within 0.5 s (systemd is busy, or its bus is)"),
+            "{output:?}"
+        );
+        assert_eq!(output.stderr.trim_end().lines().count(), 1, "{output:?}");
+    };
+    {
+        let _stopped = Stopped::new("user@1000.service");
+        late(s.create(&env));
+        s.u.t.assert_clean();
+    }
+    s.create(&BUS).ok();
+    {
+        let _stopped = Stopped::new("user@1000.service");
+        late(s.davit(&["update", "--pids-limit", "60"], &env));
+        assert_eq!(cgroup::read(&s.u.t.cgroup, "pids.x", "pids.max"), "50");
+        late(s.davit(&["delete", "--force"], &env));
+    }
+    s.davit(&["delete", "--force"], &NO_BUS).ok();
+    assert!(host::until(Duration::from_secs(2), || cgroup::dirs(&s.u.t.cgroup).is_empty()));
 }

@@ -20,11 +20,11 @@ fn limited() -> Test {
     t
 }
 
-fn update(t: &Test, options: &[&str]) -> Output {
+pub fn update(t: &Test, options: &[&str]) -> Output {
     t.cmd(&["update"]).args(options).args([&t.id]).output()
 }
 
-fn update_json(t: &Test, resources: &Value) -> Output {
+pub fn update_json(t: &Test, resources: &Value) -> Output {
     let file = t.dir.join("resources.json");
     std::fs::write(&file, resources.to_string()).unwrap();
     t.cmd(&["update", "--resources", "-", &t.id]).stdin(&file).output()
@@ -445,23 +445,28 @@ fn huge_pages() {
 /// `/tmp/probe` has whether the first can be opened now, `/tmp/failed` a line for each time the other could not.
 fn prober() -> Test {
     let mut t = Test::new();
-    t.config.push("linux.devices", json!({ "type": "c", "path": "/dev/probe", "major": 1, "minor": 11 }));
-    t.sh("touch /tmp/failed; while :; do
-        if (: > /dev/probe); then echo yes; else echo no; fi > /tmp/new; mv /tmp/new /tmp/probe
-        (: < /dev/null) || echo null >> /tmp/failed; usleep 2000; done 2> /tmp/errors");
+    probe(&mut t);
     t.detach();
     t
 }
 
+/// Makes the container a prober.
+pub fn probe(t: &mut Test) {
+    t.config.push("linux.devices", json!({ "type": "c", "path": "/dev/probe", "major": 1, "minor": 11 }));
+    t.sh("touch /tmp/failed; while :; do
+        if (: > /dev/probe); then echo yes; else echo no; fi > /tmp/new; mv /tmp/new /tmp/probe
+        (: < /dev/null) || echo null >> /tmp/failed; usleep 2000; done 2> /tmp/errors");
+}
+
 #[track_caller]
-fn can_open(t: &Test, expected: &str) {
+pub fn can_open(t: &Test, expected: &str) {
     let probe = t.rootfs.join("tmp/probe");
     host::wait_until(&format!("/dev/probe: {expected}"), || {
         std::fs::read_to_string(&probe).is_ok_and(|text| text.trim() == expected)
     });
 }
 
-fn kmsg_rule(access: &str) -> Value {
+pub fn kmsg_rule(access: &str) -> Value {
     json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": access })
 }
 

@@ -114,6 +114,19 @@ fn reset(directory: &Path, rules: &DeviceRules) -> Result<()> {
     file::write_each(&path, &lines).map_err(|(line, errno)| refused(&path, line, errno))
 }
 
+/// Puts back what `devices.list` showed, where all but exceptions was denied.
+pub(super) fn put_back(directory: &Path, shown: &str) -> Result<()> {
+    let now = file::read(&file::join(directory, "devices.list"))?;
+    if now == shown.as_bytes() {
+        return Ok(());
+    }
+    let all = file::join(directory, "devices.deny");
+    file::write_at(CWD, &all, b"a").map_err(|errno| refused(&all, "a", errno))?;
+    let path = file::join(directory, "devices.allow");
+    let lines: Vec<_> = shown.lines().map(ToString::to_string).collect();
+    file::write_each(&path, &lines).map_err(|(line, errno)| refused(&path, line, errno))
+}
+
 /// Each step is one exception more or less; those done are taken back if one fails.
 fn step_by_step(directory: &Path, steps: &[(&'static str, String)]) -> Result<()> {
     let path = |name: &str| -> PathBuf { file::join(directory, name) };

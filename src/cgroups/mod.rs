@@ -30,6 +30,7 @@ pub mod systemd;
 mod tests;
 mod threaded;
 mod update;
+mod update_unit;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

@@ -65,19 +65,6 @@ impl Cgroup {
         }
     }
 
-    /// Tells systemd of changed limits, before the files are written; nothing without the systemd driver. Gives what is to
-    /// be logged.
-    ///
-    /// # Errors
-    /// systemd refuses, or does not answer.
-    pub fn set_properties(&self, properties: &[Property]) -> Result<Vec<String>> {
-        let Some(unit) = self.record.unit.as_ref().filter(|_| !properties.is_empty()) else {
-            return Ok(Vec::new());
-        };
-        let unknown = unit.set(properties)?;
-        Ok(unknown.into_iter().map(|name| unknown_property(unit, &name)).collect())
-    }
-
     /// What is to be logged once the container is there.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
@@ -90,7 +77,7 @@ impl Cgroup {
     }
 }
 
-fn unknown_property(unit: &Unit, name: &str) -> String {
+pub(super) fn unknown_property(unit: &Unit, name: &str) -> String {
     format!(
         "{}: this systemd does not take the property {name}; only the cgroup's file is written",
         unit.name

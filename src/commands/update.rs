@@ -49,10 +49,8 @@ fn change(container: &Container, wanted: &LinuxResources, warn: &mut dyn FnMut(&
     }
     let confined = crate::cli::in_user_namespace() || !rustix::process::geteuid().is_root();
     let plan = plan::update::plan(wanted, cgroup.planned(), &cgroup.present(), confined)?;
-    // Before the files: systemd writes them, too, and rounds.
-    let unknown = cgroup.set_properties(&plan::cgroup_systemd::changed(&plan))?;
-    cgroup.update(&plan)?;
-    unknown.iter().for_each(|text| warn(text));
+    let told = cgroup.update(&plan, &plan::cgroup_properties::changed(&plan))?;
+    told.iter().for_each(|text| warn(text));
     plan.warnings.iter().for_each(|text| warn(text));
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::path::{Component, Path, PathBuf};
 
 use oci_spec::runtime::LinuxResources;
 
-use super::{cgroup_systemd, cgroup_v1, cgroup_v2, resources};
+use super::{cgroup_properties, cgroup_systemd, cgroup_v1, cgroup_v2, resources};
 use crate::cgroups::systemd::Manager;
 pub use crate::cgroups::{CgroupPlan, PlannedDir, Write};
 use crate::cgroups::{Host, Layout};
@@ -59,8 +59,8 @@ pub fn plan(
         }
     }
     if let Some(scope) = &mut plan.scope {
-        scope.properties.extend(plan.devices.iter().flat_map(cgroup_systemd::devices));
-        scope.properties.extend(resources.iter().flat_map(|one| cgroup_systemd::limits(one, host)));
+        scope.properties.extend(plan.devices.iter().flat_map(cgroup_properties::devices));
+        scope.properties.extend(resources.iter().flat_map(|one| cgroup_properties::limits(one, host)));
     }
     if let (Layout::V1 { hierarchies, .. }, Some(rules)) = (&host.layout, &plan.devices) {
         rules.check_v1()?;

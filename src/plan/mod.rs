@@ -4,6 +4,7 @@ pub mod activation;
 mod annotations;
 pub mod cgroup;
 mod cgroup_owner;
+pub mod cgroup_properties;
 pub mod cgroup_systemd;
 mod cgroup_v1;
 mod cgroup_v2;

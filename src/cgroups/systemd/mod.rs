@@ -1,5 +1,5 @@
 //! Scopes and slices made by systemd, asked over D-Bus (org.freedesktop.systemd1(5)). One thread, plain sockets; what
-//! takes longer than [`TIMEOUT`] is an error that names the call and the unit.
+//! takes longer than the time-out is an error that names the call and the unit.
 
 mod address;
 mod bus;
@@ -22,12 +22,36 @@ use super::layout;
 use crate::error::{Error, Kind, Result};
 use bus::{Bus, Failure};
 
-/// How long systemd has for one answer, and for one job.
+/// How long systemd has for one answer, and for one job (features.md C6). `$SYSTEMD_BUS_TIMEOUT` says otherwise, as it
+/// does for systemd's own programs.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+fn timeout() -> Duration {
+    std::env::var("SYSTEMD_BUS_TIMEOUT").ok().and_then(|text| span(&text)).unwrap_or(TIMEOUT)
+}
+
+/// A time span of systemd.time(7) of one part: `5`, `1.5s`, `200ms`, `2min`. `None`: another text, or no time at all.
+fn span(text: &str) -> Option<Duration> {
+    let text = text.trim();
+    let unit = text.find(|c: char| c.is_ascii_alphabetic()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(unit);
+    let factor = match unit {
+        "" | "s" | "sec" => 1.0,
+        "ms" | "msec" => 0.001,
+        "us" | "usec" => 0.000_001,
+        "m" | "min" => 60.0,
+        _ => return None,
+    };
+    let seconds = number.trim_end().parse::<f64>().ok()? * factor;
+    Duration::try_from_secs_f64(seconds).ok().filter(|span| !span.is_zero())
+}
 
 const NAME: &str = "org.freedesktop.systemd1";
 const PATH: &str = "/org/freedesktop/systemd1";
 const MANAGER: &str = "org.freedesktop.systemd1.Manager";
+const SCOPE: &str = "org.freedesktop.systemd1.Scope";
+const SLICE: &str = "org.freedesktop.systemd1.Slice";
+const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// The systemd that makes the container's unit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -92,9 +116,9 @@ impl Manager {
             return Err(Error::new(Kind::Usage, text));
         }
         let unit = Unit { name: "the user's systemd".into(), bus };
-        let cgroup = unit.with_bus(TIMEOUT, |bus| {
+        let cgroup = unit.with_bus(timeout(), |bus| {
             let arguments = vec![MANAGER.into(), "ControlGroup".into()];
-            let answer = bus.call(NAME, PATH, "org.freedesktop.DBus.Properties", "Get", arguments);
+            let answer = bus.call(NAME, PATH, PROPERTIES, "Get", arguments);
             let answer = answer.map_err(|failure| Failed { call: "get ControlGroup", failure })?;
             let text = answer.first().and_then(|value| value.inner().as_text());
             text.map(PathBuf::from).ok_or(Failed { call: "get ControlGroup", failure: Failure::Malformed })
@@ -110,7 +134,7 @@ impl Unit {
     /// # Errors
     /// systemd can't be reached, refuses, fails, or takes too long. The unit may then still come to be.
     pub fn start(&self, properties: &[Property], ours: impl Fn() -> bool) -> Result<Started> {
-        self.start_within(TIMEOUT, properties, ours)
+        self.start_within(timeout(), properties, ours)
     }
 
     fn start_within(
@@ -165,7 +189,7 @@ impl Unit {
     /// # Errors
     /// systemd can't do it, or takes too long.
     pub fn stop(&self) -> Result<()> {
-        self.stop_within(TIMEOUT)
+        self.stop_within(timeout())
     }
 
     fn stop_within(&self, timeout: Duration) -> Result<()> {
@@ -186,18 +210,56 @@ impl Unit {
     /// Whether its systemd is gone, and all its units with it.
     pub fn is_orphan(&self) -> bool {
         let gone = |address: &Address| {
-            let failure = Bus::connect(address, TIMEOUT).err();
+            let failure = Bus::connect(address, timeout()).err();
             matches!(failure, Some(Failure::Gone(Errno::NOENT | Errno::CONNREFUSED)))
         };
         self.bus.iter().all(gone)
     }
 
-    /// Changes properties of the running unit, until it ends. Gives the names of those that this systemd does not know.
+    /// What the unit has now for these properties, as [`Self::set`] takes it; those that this systemd does not know are
+    /// left out. An empty list stays one: it stands before what replaces a list.
+    ///
+    /// # Errors
+    /// There is no such unit, or systemd can't be reached or takes too long.
+    pub fn get(&self, properties: &[Property]) -> Result<Vec<Property>> {
+        self.with_bus(timeout(), |bus| {
+            let answer = manager(bus, "GetUnit", vec![self.name.as_str().into()])?;
+            let failed = |failure| Failed { call: "GetUnit", failure };
+            let path = answer.first().and_then(Value::as_text).ok_or_else(|| failed(Failure::Malformed))?;
+            let interface = if self.name.ends_with(".slice") { SLICE } else { SCOPE };
+            let mut present = Vec::new();
+            for property in properties {
+                let value = match &property.value {
+                    Value::Array(_, elements) if elements.is_empty() => property.value.clone(),
+                    _ => {
+                        let arguments = vec![interface.into(), property.name.as_str().into()];
+                        match bus.call(NAME, path, PROPERTIES, "Get", arguments) {
+                            Ok(body) => match body.into_iter().next() {
+                                Some(Value::Variant(value)) => *value,
+                                _ => return Err(failed(Failure::Malformed)),
+                            },
+                            Err(Failure::Refused(..)) => continue,
+                            Err(failure) => return Err(failed(failure)),
+                        }
+                    }
+                };
+                present.push(Property { value, ..property.clone() });
+            }
+            Ok(present)
+        })
+    }
+
+    /// Changes properties of the running unit, until it ends, all or none; comes back when systemd has written its
+    /// cgroup's files. Gives the names of those that this systemd does not know.
     ///
     /// # Errors
     /// systemd can't be reached, refuses, or takes too long.
     pub fn set(&self, properties: &[Property]) -> Result<Vec<String>> {
-        self.with_bus(TIMEOUT, |bus| {
+        self.set_within(timeout(), properties)
+    }
+
+    fn set_within(&self, timeout: Duration, properties: &[Property]) -> Result<Vec<String>> {
+        self.with_bus(timeout, |bus| {
             let (mut properties, mut unknown) = (properties.to_vec(), Vec::new());
             while !properties.is_empty() {
                 let list = properties.iter().map(Property::to_value).collect();
@@ -211,6 +273,9 @@ impl Unit {
                     },
                 }
             }
+            // It writes the files after its answer, and before it looks at the next message.
+            let answer = bus.call(NAME, PATH, "org.freedesktop.DBus.Peer", "Ping", Vec::new());
+            answer.map_err(|failure| Failed { call: "Ping", failure })?;
             Ok(unknown)
         })
     }

@@ -224,18 +224,6 @@ fn the_own_unit_is_no_stranger() {
     stub.calls();
 }
 
-/// [C6] Any result of the job but "done" is an error.
-#[test]
-fn a_failed_job_is_told() {
-    let mut stub = Stub::new("failed", 1, |_, call| match call.member.as_str() {
-        "StartTransientUnit" => started(call, "failed"),
-        _ => usual(call),
-    });
-    let error = stub.start(&[]).unwrap_err().to_string();
-    assert_eq!(error, "systemd: StartTransientUnit (u.scope): job ended as \"failed\"");
-    stub.calls();
-}
-
 /// [C6] A unit of the name: reset, tried once more, and then somebody else's.
 #[test]
 fn leftovers_are_reset_once() {
@@ -277,6 +265,78 @@ fn unknown_properties() {
         error,
         "systemd: StartTransientUnit (u.scope): Cannot set property Slice, or unknown property"
     );
+}
+
+/// [C16] The old values are asked for by name, an empty list stays; then systemd is waited for.
+#[test]
+fn properties_are_read_and_set() {
+    let mut stub = Stub::new("set", 2, |_, call| match call.member.as_str() {
+        "GetUnit" => {
+            let path = Value::Path("/org/freedesktop/systemd1/unit/u_2escope".into());
+            Answer::Messages(Duration::ZERO, vec![answer(call, vec![path])])
+        }
+        "Get" if call.body[1].as_text() == Some("MemoryZSwapMax") => {
+            refusal(call, "org.freedesktop.DBus.Error.UnknownProperty", "Unknown property or interface.")
+        }
+        "Get" => {
+            assert_eq!(call.path, "/org/freedesktop/systemd1/unit/u_2escope");
+            assert_eq!(call.body[0].as_text(), Some(SCOPE));
+            let value = Value::Variant(Box::new(Value::U64(7)));
+            Answer::Messages(Duration::ZERO, vec![answer(call, vec![value])])
+        }
+        _ => usual(call),
+    });
+    let none = Property::new("DeviceAllow", Value::Array("(ss)".into(), Vec::new()));
+    let given = [
+        Property::limit("MemoryMax", Value::U64(9)),
+        Property::limit("MemoryZSwapMax", Value::U64(9)),
+        none.clone(),
+    ];
+    let present = stub.unit.get(&given).unwrap();
+    assert_eq!(present, [Property::limit("MemoryMax", Value::U64(7)), none]);
+    assert_eq!(stub.unit.set_within(SOON, &present).unwrap(), Vec::<String>::new());
+    let calls = stub.calls();
+    assert_eq!(calls, ["Hello", "GetUnit", "Get", "Get", "Hello", "SetUnitProperties", "Ping"]);
+}
+
+/// [C6] Whatever a job ends as but "done" is told; only what failed needs a reset, and gets it.
+#[test]
+fn results_of_jobs() {
+    for result in ["canceled", "timeout", "failed", "dependency", "skipped", "invalid", "assert", "once"] {
+        let mut stub = Stub::new(&format!("job-{result}"), 1, move |_, call| match call.member.as_str() {
+            "StartTransientUnit" => started(call, result),
+            _ => usual(call),
+        });
+        let error = stub.start(&[]).unwrap_err().to_string();
+        assert_eq!(error, format!("systemd: StartTransientUnit (u.scope): job ended as \"{result}\""));
+        stub.calls();
+        let mut stub = Stub::new(&format!("stop-{result}"), 1, move |_, call| match call.member.as_str() {
+            "StopUnit" => started(call, result),
+            _ => usual(call),
+        });
+        let stopped = stub.unit.stop_within(SOON);
+        assert_eq!(stopped.is_ok(), ["skipped", "canceled"].contains(&result), "{result}");
+        assert_eq!(stub.calls()[3..], ["StopUnit", "ResetFailedUnit"], "{result}");
+    }
+}
+
+/// [C6] The time-out of systemd's own programs is ours.
+#[test]
+fn time_outs() {
+    for (text, expected) in [
+        ("5", Some(5_000)),
+        ("1.5s", Some(1_500)),
+        (" 200ms ", Some(200)),
+        ("2 min", Some(120_000)),
+        ("100000us", Some(100)),
+        ("0", None),
+        ("-1", None),
+        ("soon", None),
+        ("5 fortnights", None),
+        ("", None),
+    ] {
+        assert_eq!(span(text), expected.map(Duration::from_millis), "{text:?}");
+    }
 }
 
 /// [C24] Stopped, waited for, reset; a unit that is gone is a success, and so is a systemd that is.
