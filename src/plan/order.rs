@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::rootfs::paths::normalize;
-use crate::rootfs::tree::{MountAction, MountOp, Opens};
+use crate::rootfs::tree::{MountAction, MountOp, Opens, RootfsPlan};
 
 /// Lets init open the sources that show an earlier mount when it is their turn. All others are opened before init
 /// changes its ids, where there is a user namespace.
@@ -37,6 +37,28 @@ pub(super) fn sources_in_turn(rootfs: &Path, mounts: &mut [MountOp]) -> Result<(
     Ok(())
 }
 
+/// The mount of cgroups, if it may as well be the very last: it is where every configuration has it, in a new sysfs (so
+/// that no image leads it elsewhere), and nothing that comes after it in the order of config.json is at, above or
+/// below it. What it shows has to wait for init's move into its cgroups, which takes long; the rest has not.
+pub(super) fn late_mount(plan: &RootfsPlan, cwd: &str) -> Option<usize> {
+    const PLACE: &str = "sys/fs/cgroup";
+    let near = |path: &str| below(path, PLACE).is_some() || below(PLACE, path).is_some();
+    let mut cgroups = plan.mounts.iter().enumerate().filter(|(_, op)| op.shows_cgroups());
+    let (index, op) = cgroups.next()?;
+    let (earlier, later) = (&plan.mounts[..index], plan.mounts.get(index + 1..).unwrap_or_default());
+    let target = |op: &MountOp| op.target.to_string_lossy().into_owned();
+    let new_sysfs = |op: &MountOp| matches!(&op.action, MountAction::Fresh { fstype, .. } if fstype.as_bytes() == b"sysfs");
+    let above = earlier.iter().rfind(|op| below(PLACE, &target(op)).is_some())?;
+    let alone = target(op) == PLACE && target(above) == "sys" && new_sysfs(above) && cgroups.next().is_none();
+    let in_turn = |op: &MountOp| matches!(op.action, MountAction::Bind { opens: Opens::InTurn, .. });
+    let mut hidden = plan.masked.iter().chain(&plan.readonly_paths);
+    let seen = later.iter().any(|op| near(&target(op)) || in_turn(op))
+        || plan.devices.iter().any(|node| near(&node.path.to_string_lossy()))
+        || hidden.any(|path| near(&path.path.to_string_lossy()))
+        || below(cwd, PLACE).is_some();
+    (alone && !seen).then_some(index)
+}
+
 /// `path` relative to `base`; both are cleaned and without the first slash.
 fn below<'a>(path: &'a str, base: &str) -> Option<&'a str> {
     match path.strip_prefix(base)? {
@@ -48,7 +70,68 @@ fn below<'a>(path: &'a str, base: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::below;
+    use super::*;
+    use crate::rootfs::tree::HiddenPath;
+    use crate::sys::mount::Attributes;
+    use std::ffi::CString;
+
+    fn op(target: &str, action: MountAction) -> MountOp {
+        MountOp {
+            target: CString::new(target).unwrap(),
+            action,
+            propagation: Vec::new(),
+            recursive: Attributes::default(),
+            readonly_later: false,
+            id_map: None,
+            label: None,
+        }
+    }
+
+    fn fresh(target: &str, fstype: &str) -> MountOp {
+        let fstype = CString::new(fstype).unwrap();
+        let action = MountAction::Fresh {
+            source: fstype.clone(),
+            fstype,
+            flags: 0,
+            data: None,
+            plain_target: false,
+            fallback: None,
+            parameters: None,
+            copy_up: false,
+        };
+        op(target, action)
+    }
+
+    fn cgroups(target: &str) -> MountOp {
+        let (flags, namespace, may_hide) = (0, true, false);
+        let action = MountAction::CgroupV2 { flags, namespace, container: None, runtime: None, may_hide };
+        op(target, action)
+    }
+
+    /// Each that is near the mount, before or behind, keeps it in its turn.
+    #[test]
+    fn what_lets_a_mount_of_cgroups_be_late() {
+        let late = |mounts: Vec<MountOp>, masked: &str, cwd: &str| {
+            let masked = HiddenPath { path: CString::new(masked).unwrap(), index: 0 };
+            late_mount(&RootfsPlan { mounts, masked: vec![masked], ..RootfsPlan::default() }, cwd)
+        };
+        let usual = |last: &str| {
+            vec![fresh("proc", "proc"), fresh("sys", "sysfs"), cgroups("sys/fs/cgroup"), fresh(last, "tmpfs")]
+        };
+        assert_eq!(late(usual("dev/shm"), "sys/firmware", ""), Some(2));
+        for near in ["", "sys", "sys/fs", "sys/fs/cgroup", "sys/fs/cgroup/memory"] {
+            assert_eq!(late(usual(near), "sys/firmware", ""), None, "mount {near:?}");
+            assert_eq!(late(usual("dev/shm"), near, ""), None, "mask {near:?}");
+        }
+        assert_eq!(late(usual("dev/shm"), "sys/firmware", "sys/fs/cgroup/x"), None);
+        assert_eq!(late(vec![fresh("sys", "sysfs"), cgroups("cgroup")], "x", ""), None);
+        assert_eq!(late(vec![cgroups("sys/fs/cgroup")], "x", ""), None);
+        assert_eq!(late(vec![fresh("sys", "tmpfs"), cgroups("sys/fs/cgroup")], "x", ""), None);
+        let covered = vec![fresh("sys", "sysfs"), fresh("sys/fs", "tmpfs"), cgroups("sys/fs/cgroup")];
+        assert_eq!(late(covered, "x", ""), None);
+        let two = vec![fresh("sys", "sysfs"), cgroups("sys/fs/cgroup"), cgroups("mnt")];
+        assert_eq!(late(two, "x", ""), None);
+    }
 
     #[test]
     fn below_compares_whole_names() {

@@ -54,7 +54,7 @@ pub fn plan(spec: &Spec, place: &Place<'_>, warnings: &mut Vec<String>) -> Resul
         .map(|(index, mount)| mount_op(index, mount, &mut around))
         .collect::<Result<Vec<_>>>()?;
     super::order::sources_in_turn(&path, &mut ops)?;
-    Ok(RootfsPlan {
+    let mut plan = RootfsPlan {
         path: cstring(path.as_os_str().as_encoded_bytes())?,
         private: crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Mount),
         propagation: building_propagation(given.and_then(propagation_flags)),
@@ -67,7 +67,11 @@ pub fn plan(spec: &Spec, place: &Place<'_>, warnings: &mut Vec<String>) -> Resul
         masked: hidden(linux.and_then(|linux| linux.masked_paths().as_deref()))?,
         readonly_paths: hidden(linux.and_then(|linux| linux.readonly_paths().as_deref()))?,
         context: place.label.map(|label| cstring(label.data())).transpose()?,
-    })
+        late_mount: None,
+    };
+    let cwd = spec.process().as_ref().map(|process| normalize(process.cwd())).unwrap_or_default();
+    plan.late_mount = super::order::late_mount(&plan, &cwd);
+    Ok(plan)
 }
 
 /// Of the host's tree while the container's is built: what the host mounts arrives, nothing goes back, unless the

@@ -21,6 +21,8 @@ pub struct RootfsPlan {
     pub no_pivot: bool,
     /// In the spec's order.
     pub mounts: Vec<MountOp>,
+    /// The index of a mount of cgroups that may be made after everything else: nothing else is at, above or below it.
+    pub late_mount: Option<usize>,
     /// Nodes below the root.
     pub devices: Vec<DeviceNode>,
     /// Make the default links below /dev (fd, stdin, ptmx …).
@@ -50,6 +52,13 @@ pub struct MountOp {
     pub id_map: Option<IdMap>,
     /// SELinux label of its root directory, where the type takes no `context=` (mqueue).
     pub label: Option<CString>,
+}
+
+impl MountOp {
+    /// What it shows depends on the cgroup that init is in.
+    pub fn shows_cgroups(&self) -> bool {
+        matches!(self.action, MountAction::CgroupV1 { .. } | MountAction::CgroupV2 { .. })
+    }
 }
 
 /// The mapping of an id-mapped mount (mount_setattr(2), "ID-mapped mounts").

@@ -88,9 +88,16 @@ impl Init<'_> {
         }
         let sources = self.enter_namespaces()?;
         let root = self.build_tree(&mut once, &sources)?;
+        // All that can be done while the parent moves init into its cgroups is done before it waits for that.
+        let closed = self.plan.closes_early();
+        if closed {
+            self.close_tree(&mut once, root.as_fd())?;
+            self.write_proc()?;
+        }
         self.wait(&mut once)?;
         self.new_cgroup_namespace(&mut once)?;
         reset_affinity();
+        self.late_mount(root.as_fd())?;
         if self.plan.stops_midway() {
             self.progress.enter(Step::Wait);
             channel::namespaces_ready(&self.channel)?;
@@ -105,8 +112,10 @@ impl Init<'_> {
             terminal::make(terminal, root.as_fd(), socket)?;
             terminal::control()?;
         }
-        self.close_tree(&mut once, root.as_fd())?;
-        self.write_proc()?;
+        if !closed {
+            self.close_tree(&mut once, root.as_fd())?;
+            self.write_proc()?;
+        }
         self.progress.enter(Step::Pivot);
         root::enter(root.as_fd(), &self.plan.rootfs)?;
         drop(root);

@@ -7,7 +7,7 @@ use rustix::io::Errno;
 use super::super::step::Step;
 use super::{Init, Once};
 use crate::fault::Fault;
-use crate::rootfs::tree::{MountAction, MountOp, Opens};
+use crate::rootfs::tree::{MountAction, Opens};
 use crate::rootfs::{devices::DevDirectory, hidden, mounts, paths, root};
 
 /// Descriptors to be left for init's own work when RLIMIT_NOFILE is too low for all bind mounts.
@@ -42,8 +42,10 @@ impl Init<'_> {
         self.progress.enter(Step::Root);
         let root = root::prepare(plan)?;
         for (index, op) in plan.mounts.iter().enumerate() {
-            if shows_cgroups(op) {
-                // What the mount shows depends on where init is.
+            if plan.late_mount == Some(index) {
+                continue;
+            }
+            if op.shows_cgroups() {
                 self.wait(once)?;
                 self.new_cgroup_namespace(once)?;
             }
@@ -64,6 +66,16 @@ impl Init<'_> {
             dev.link()?;
         }
         Ok(root)
+    }
+
+    /// The mount that was passed over until init is in its cgroup.
+    pub(super) fn late_mount(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
+        let plan = &self.plan.rootfs;
+        if let Some((index, op)) = plan.late_mount.and_then(|index| Some((index, plan.mounts.get(index)?))) {
+            self.progress.at(Step::Mount, index);
+            mounts::carry_out(root, op, None)?;
+        }
+        Ok(())
     }
 
     /// What must wait until everything has been made: hidden and read-only parts, the read-only root.
@@ -96,8 +108,4 @@ impl Init<'_> {
         }
         Ok(())
     }
-}
-
-fn shows_cgroups(op: &MountOp) -> bool {
-    matches!(op.action, MountAction::CgroupV1 { .. } | MountAction::CgroupV2 { .. })
 }
