@@ -366,8 +366,9 @@ fn sysctls_of_each_namespace() {
     assert_eq!(std::fs::read_to_string(host_file).unwrap(), before);
     let mut b = Test::new();
     b.config.join("network", &format!("/proc/{}/ns/net", a.pid()));
-    b.config.set("linux.sysctl", json!({ "net.core.somaxconn": "1234" }));
-    assert_eq!(b.out("cat /proc/sys/net/core/somaxconn"), "1234");
+    // Those of net.core are in no other user namespace before Linux 6.4.
+    b.config.set("linux.sysctl", json!({ "net.ipv4.ip_default_ttl": "77" }));
+    assert_eq!(b.out("cat /proc/sys/net/ipv4/ip_default_ttl"), "77");
     a.rt(&["kill", &a.id, "KILL"]).ok();
     running.wait().code(137);
 }

@@ -412,7 +412,7 @@ fn silent_systemd() {
     let late = |output: Output| {
         let output = output.code(1);
         assert!(
-            output.stderr.contains(": no answer within 0.5 s (systemd is busy, or its bus is)"),
+            output.stderr.contains(": no answer within 0.5 s (hint: systemd is busy, or its bus is)"),
             "{output:?}"
         );
         assert_eq!(output.stderr.trim_end().lines().count(), 1, "{output:?}");
