@@ -266,6 +266,34 @@ fn refused_without_a_trace() {
     }
 }
 
+/// [C9] [Q20] a controller that the parent can't hand down, since it has processes of its own: the limit is refused by name,
+/// and without a limit the container runs.
+#[test]
+fn controller_is_not_delegated() {
+    need!(cgroup::unified(), "cgroup v2");
+    only_davit!();
+    let mut t = Test::new();
+    let parent = cgroup::dir(&t.cgroup, "");
+    std::fs::create_dir(&parent).unwrap();
+    let mut tenant = host::spawn(std::process::Command::new("sleep").arg("100")).unwrap();
+    std::fs::write(parent.join("cgroup.procs"), tenant.id().to_string()).unwrap();
+    t.config.set("linux.cgroupsPath", format!("{}/below", t.cgroup));
+    t.config.remove("linux.resources");
+    t.sh("echo up");
+    let up = t.run();
+    t.config.set("linux.resources.pids", json!({ "limit": 9 }));
+    let refused = t.create();
+    let left = host::list(&parent).into_iter().filter(|name| parent.join(name).is_dir()).count();
+    tenant.kill().unwrap();
+    host::wait(&mut tenant);
+    cgroup::destroy(&t.cgroup);
+    assert_eq!(up.ok(), "up");
+    let file = format!("linux.resources.pids.limit: write 9 to {}/below/pids.max: ", parent.display());
+    refused.fails(1, &file).says("the controller is not enabled for this cgroup");
+    assert_eq!(left, 0);
+    t.assert_clean();
+}
+
 /// [Q26] a controller that is not mounted: a limit that needs it is an error, without one it is gone without.
 #[test]
 fn controller_is_not_mounted() {

@@ -364,6 +364,31 @@ impl UserScope {
 const NO_BUS: [(&str, &str); 1] = [("PATH", user::PATH)];
 const BUS: [(&str, &str); 2] = [("PATH", user::PATH), ("XDG_RUNTIME_DIR", "/run/user/1000")];
 
+/// [C4] [G17] Where systemd is not there, the driver is refused at once, and nothing is made.
+#[test]
+fn not_running() {
+    need!(!has_systemd(), "systemd is the init process here");
+    let s = Scope::new();
+    let text = "systemd cgroup flag passed, but systemd support for managing cgroups is not available";
+    s.create().fails(1, text);
+    s.t.assert_clean();
+}
+
+/// [C24] [C6] Neither a unit nor a directory is left after many rounds: 5, or as many as DAVIT_TEST_CYCLES says.
+#[test]
+fn cycles() {
+    need!(has_systemd(), WHY);
+    let rounds = std::env::var("DAVIT_TEST_CYCLES").ok().and_then(|text| text.parse().ok()).unwrap_or(5);
+    let s = Scope::new();
+    for round in 0..rounds {
+        s.create().ok();
+        s.t.verb(&["delete", "--force"]).ok();
+        assert!(cgroup::dirs(&s.t.cgroup).is_empty(), "round {round}");
+    }
+    s.is_gone();
+    assert_eq!(systemctl(&["list-units", "--all", "--no-legend", &format!("*{}*", s.t.id)]), "");
+}
+
 /// [C7] An ordinary user's containers are units of its own systemd; on v1 they are refused.
 #[test]
 fn rootless() {
