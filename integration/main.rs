@@ -10,6 +10,7 @@
 mod adversity;
 mod apparmor;
 mod attacks_more;
+mod caller_commands;
 mod capabilities;
 mod cgroup_tree;
 mod cgroups;
