@@ -111,7 +111,7 @@ fn switches() {
     assert_eq!(f["linux"]["netDevices"], json!({ "enabled": true }));
 }
 
-/// [J8] seccomp: actions, operators and architectures.
+/// [J8] seccomp: actions, operators, architectures and flags.
 #[test]
 fn seccomp() {
     let f = features!();
@@ -122,6 +122,10 @@ fn seccomp() {
     }
     assert!(words(&seccomp["operators"]).contains(&"SCMP_CMP_MASKED_EQ"));
     assert!(words(&seccomp["archs"]).contains(&"SCMP_ARCH_X86_64"));
+    if davit_only() {
+        assert!(words(&seccomp["actions"]).contains(&"SCMP_ACT_NOTIFY"));
+        assert!(words(&seccomp["supportedFlags"]).contains(&"SECCOMP_FILTER_FLAG_SPEC_ALLOW"));
+    }
 }
 
 /// [J14] annotation values hold no line break.
@@ -210,8 +214,13 @@ fn config_annotations() {
     assert_eq!(unsafe_ones.contains(&"org.systemd.property."), systemd, "{unsafe_ones:?}");
     // What other runtimes obey has no effect here unless it is listed.
     let mut t = Test::new();
-    for key in ["run.oci.keep_original_groups", "run.oci.hooks.stdout", "run.oci.systemd.subgroup", "bundle"]
-    {
+    for key in [
+        "run.oci.keep_original_groups",
+        "run.oci.seccomp.receiver",
+        "run.oci.hooks.stdout",
+        "run.oci.systemd.subgroup",
+        "bundle",
+    ] {
         if !unsafe_ones.contains(&key) {
             let annotations = std::mem::take(&mut t.config.0["annotations"]);
             let mut annotations = if annotations.is_null() { json!({}) } else { annotations };

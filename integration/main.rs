@@ -56,6 +56,8 @@ mod scheduling;
 mod schema;
 mod seccomp;
 mod seccomp_explain;
+mod seccomp_notify;
+mod seccomp_start;
 mod security;
 mod selinux;
 mod state;

@@ -171,7 +171,7 @@ fn faults() {
     at("{\"a\": 1}", &[]).fails(1, "has no defaultAction");
     at("{", &[]).fails(1, "EOF while parsing");
     at(&PROFILE.replace("SCMP_CMP_LT", "SCMP_CMP_X"), &[])
-        .fails(1, "line 7 column 43: syscalls[1].args[0].op: unknown variant");
+        .fails(1, "line 7 column 43: syscalls[1].args[0].op: string SCMP_CMP_X is not a valid operator");
     at(&PROFILE.replace("\"index\": 0", "\"index\": 6"), &[])
         .fails(1, "profile.json: syscalls[1].args[0].index: 6 is not 0 to 5");
     seccomp(&t, &["explain", t.bundle.to_str().unwrap()]).fails(1, "no seccomp profile is in it");

@@ -59,6 +59,7 @@ fn plans(spec: &Spec, text: &[u8]) {
             no_new_keyring: false,
             preserve_fds: 0,
             listen: crate::plan::activation::Listen::default(),
+            seccomp_receiver: None,
             notify: None,
             cgroup: plan::cgroup::Options::default(),
             selinux: || false,

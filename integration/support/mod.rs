@@ -1,5 +1,6 @@
 //! The harness: a bundle a test, the runtime's command line, and a check that nothing is left.
 
+pub mod agent;
 pub mod cgroup;
 pub mod config;
 pub mod host;

@@ -183,9 +183,7 @@ impl Test {
 
     /// Puts the one-call probe at `/probe`; false where it can't be built.
     pub fn probe(&self) -> bool {
-        let Some(probe) = super::probe::path() else { return false };
-        std::fs::copy(probe, self.rootfs.join("probe")).unwrap();
-        true
+        super::probe::write(&self.rootfs.join("probe"))
     }
 
     /// Writes config.json.

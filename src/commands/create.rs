@@ -24,7 +24,7 @@ use crate::process::launch::Sockets;
 use crate::process::notify::{self, Notify};
 use crate::process::terminal::receiver::Receiver;
 use crate::process::terminal::session::Session;
-use crate::process::{hooks, interrupt, labels, launch, own_binary, sources, start, wait};
+use crate::process::{agent, hooks, interrupt, labels, launch, own_binary, sources, start, wait};
 use crate::resctrl::{self, Group};
 use crate::sys::clone::Child;
 use crate::sys::credentials::permitted_capabilities;
@@ -101,9 +101,13 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     check_joined(&plan)?;
     check_net_devices(&plan)?;
     sources::refuse_rootless(&plan)?;
+    agent::check(plan.seccomp.as_ref(), plan.seccomp_agent.as_ref())?;
     labels::settle(&mut plan.process)?;
     grant(&mut plan)?;
     if log.is_debug() {
+        for name in plan.seccomp.iter().flat_map(|filter| &filter.unknown_names) {
+            log.debug(format_args!("linux.seccomp: unknown system call {name:?} is passed over"));
+        }
         for step in show::steps(&plan) {
             log.debug(format_args!("plan: {}: {} {} [{}]", step.by, step.action, step.detail, step.path));
         }
@@ -187,6 +191,7 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
         preserve_fds: args.preserve_fds,
         listen: Listen::default(),
         notify: None,
+        seccomp_receiver: seccomp_receiver(),
         cgroup: plan::cgroup::Options {
             systemd: by_systemd.then(|| systemd::Manager::find(rootless)).transpose()?,
             rootless,
@@ -195,6 +200,11 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
         no_cgroup: global.cgroup_manager == CgroupManager::Disabled,
         selinux: crate::rootfs::label::enabled,
     })
+}
+
+/// Who is to get the listener of a seccomp filter, by the environment.
+pub(super) fn seccomp_receiver() -> Option<PathBuf> {
+    std::env::var_os(plan::seccomp::RECEIVER_VARIABLE).map(PathBuf::from)
 }
 
 /// Whose rights there are.
@@ -294,6 +304,7 @@ fn record(plan: &Plan, spec: &Spec) -> Result<Record> {
         cgroup: plan.cgroup.record(),
         join: Some(Joining { namespaces: plan.namespaces.all(), keyring: plan.process.keyring.is_some() }),
         own_pid_namespace: plan.namespaces.makes(libc::CLONE_NEWPID),
+        seccomp_agent: plan.seccomp_agent.clone(),
         hooks: StoredHooks { poststart: plan.hooks.poststart.clone(), poststop: plan.hooks.poststop.clone() },
         ..Record::default()
     })

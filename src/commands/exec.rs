@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
 use crate::cli::{ExecArgs, Global};
-use crate::commands::create::{caller, check_passed, grant};
+use crate::commands::create::{caller, check_passed, grant, seccomp_receiver};
 use crate::commands::pid_file;
 use crate::container::{CONFIG_FILE, Container, Id, Lock, Status, Store};
 use crate::error::{Context, Error, Kind, Result};
@@ -13,7 +13,7 @@ use crate::log::Log;
 use crate::plan::exec::{self, ExecPlan, Target};
 use crate::process::pidfd_socket::PidfdSocket;
 use crate::process::terminal::receiver::Receiver;
-use crate::process::{self, labels, own_binary, unix_socket, wait};
+use crate::process::{self, agent, labels, own_binary, unix_socket, wait};
 use crate::spec::load::{self, LoneProcess};
 use crate::sys::clone::Child;
 
@@ -120,8 +120,12 @@ fn decide(container: &Container, given: Option<LoneProcess>, args: &ExecArgs) ->
         namespaces: join.namespaces,
         keyring: join.keyring,
         caller: caller()?,
+        // Who creates may have had a variable that is not there now.
+        seccomp_receiver: seccomp_receiver()
+            .or_else(|| record.seccomp_agent.as_ref().map(|agent| agent.path.clone())),
     };
     let mut exec = exec::plan(given, args, &target)?;
+    agent::check(exec.plan.seccomp.as_ref(), exec.plan.seccomp_agent.as_ref())?;
     labels::settle(&mut exec.plan.process)?;
     grant(&mut exec.plan)?;
     Ok(exec)

@@ -10,6 +10,8 @@ use crate::cli::{self, Global, SPEC_VERSION};
 use crate::commands::output::print;
 use crate::error::{Context as _, Result};
 use crate::rootfs::{idmap, options};
+use crate::seccomp;
+use crate::sys::seccomp::flags_available;
 
 /// What later work switches on, in one place.
 mod built {
@@ -35,7 +37,13 @@ mod built {
     pub const MEMORY_POLICY_FLAGS: &[&str] =
         &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
     /// The annotations that change what this build does.
-    pub const UNSAFE_ANNOTATIONS: &[&str] = &["org.systemd.property.", "run.oci.keep_original_groups"];
+    pub const UNSAFE_ANNOTATIONS: &[&str] = &[
+        "org.systemd.property.",
+        "run.oci.keep_original_groups",
+        "run.oci.seccomp.receiver",
+        "run.oci.seccomp_bpf_data",
+        "run.oci.seccomp_fail_unknown_syscall",
+    ];
     pub const SECCOMP_ACTIONS: &[&str] = &[
         "SCMP_ACT_ALLOW",
         "SCMP_ACT_ERRNO",
@@ -43,11 +51,42 @@ mod built {
         "SCMP_ACT_KILL_PROCESS",
         "SCMP_ACT_KILL_THREAD",
         "SCMP_ACT_LOG",
+        "SCMP_ACT_NOTIFY",
         "SCMP_ACT_TRACE",
         "SCMP_ACT_TRAP",
     ];
-    pub const SECCOMP_ARCHS: &[&str] = &["SCMP_ARCH_X32", "SCMP_ARCH_X86", "SCMP_ARCH_X86_64"];
-    pub const SECCOMP_FLAGS: &[&str] = &["SECCOMP_FILTER_FLAG_LOG", "SECCOMP_FILTER_FLAG_SPEC_ALLOW"];
+    pub const SECCOMP_ARCHS: &[&str] = &[
+        "SCMP_ARCH_AARCH64",
+        "SCMP_ARCH_ARM",
+        "SCMP_ARCH_LOONGARCH64",
+        "SCMP_ARCH_M68K",
+        "SCMP_ARCH_MIPS",
+        "SCMP_ARCH_MIPS64",
+        "SCMP_ARCH_MIPS64N32",
+        "SCMP_ARCH_MIPSEL",
+        "SCMP_ARCH_MIPSEL64",
+        "SCMP_ARCH_MIPSEL64N32",
+        "SCMP_ARCH_PARISC",
+        "SCMP_ARCH_PARISC64",
+        "SCMP_ARCH_PPC",
+        "SCMP_ARCH_PPC64",
+        "SCMP_ARCH_PPC64LE",
+        "SCMP_ARCH_RISCV64",
+        "SCMP_ARCH_S390",
+        "SCMP_ARCH_S390X",
+        "SCMP_ARCH_SH",
+        "SCMP_ARCH_SHEB",
+        "SCMP_ARCH_X32",
+        "SCMP_ARCH_X86",
+        "SCMP_ARCH_X86_64",
+    ];
+    /// In alphabetical order. SECCOMP_FILTER_FLAG_TSYNC is accepted, and needs nothing of the kernel: there is one thread.
+    pub const SECCOMP_FLAGS: &[&str] = &[
+        "SECCOMP_FILTER_FLAG_LOG",
+        "SECCOMP_FILTER_FLAG_SPEC_ALLOW",
+        "SECCOMP_FILTER_FLAG_TSYNC",
+        "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV",
+    ];
 }
 
 const NAMESPACES: &[&str] = &["cgroup", "ipc", "mount", "network", "pid", "time", "user", "uts"];
@@ -61,6 +100,13 @@ const SECCOMP_OPERATORS: &[&str] = &[
     "SCMP_CMP_MASKED_EQ",
     "SCMP_CMP_NE",
 ];
+
+/// The flags that this kernel has, too: the one list that depends on the host (features-linux.md, "Seccomp").
+fn supported_flags() -> Vec<&'static str> {
+    let has = |flag: u32| flags_available(flag) || flags_available(flag | seccomp::NEW_LISTENER);
+    let lacking = |name: &str| seccomp::FLAGS.iter().any(|(flag, known)| *known == name && !has(*flag));
+    built::SECCOMP_FLAGS.iter().copied().filter(|name| !lacking(name)).collect()
+}
 
 /// In the kernel's order (include/uapi/linux/capability.h).
 const CAPABILITIES: &[&str] = &[
@@ -167,7 +213,7 @@ struct Seccomp {
     operators: Names,
     archs: Names,
     known_flags: Names,
-    supported_flags: Names,
+    supported_flags: Vec<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -229,7 +275,7 @@ fn features() -> Features {
                 operators: SECCOMP_OPERATORS,
                 archs: built::SECCOMP_ARCHS,
                 known_flags: built::SECCOMP_FLAGS,
-                supported_flags: built::SECCOMP_FLAGS,
+                supported_flags: supported_flags(),
             },
             apparmor: Enabled { enabled: built::APPARMOR },
             selinux: Enabled { enabled: built::SELINUX },
@@ -293,7 +339,9 @@ mod tests {
         );
         assert_eq!(features.hooks().as_ref().unwrap().len(), 6);
         let unsafe_ones = features.potentially_unsafe_config_annotations().as_deref();
-        let expected = ["org.systemd.property.", "run.oci.keep_original_groups"].map(str::to_string);
+        let expected: Vec<String> =
+            built::UNSAFE_ANNOTATIONS.iter().map(|name| (*name).to_string()).collect();
+        assert!(expected.is_sorted() && expected.len() > 4);
         assert_eq!(unsafe_ones, Some(&expected[..]));
     }
 
@@ -341,7 +389,8 @@ mod tests {
         assert_eq!(*seccomp.enabled(), Some(true));
         assert_eq!(seccomp.actions().as_ref().unwrap().len(), built::SECCOMP_ACTIONS.len());
         assert_eq!(seccomp.operators().as_ref().unwrap().len(), 7);
-        assert!(seccomp.archs().is_some() && seccomp.known_flags() == seccomp.supported_flags());
+        assert!(seccomp.archs().as_ref().unwrap().len() == 23);
+        assert_eq!(seccomp.known_flags().as_ref().unwrap().len(), built::SECCOMP_FLAGS.len());
         assert_eq!(*linux.apparmor().as_ref().unwrap().enabled(), Some(built::APPARMOR));
         assert_eq!(*linux.selinux().as_ref().unwrap().enabled(), Some(built::SELINUX));
         assert_eq!(*linux.intel_rdt().as_ref().unwrap().enabled(), Some(built::INTEL_RDT));

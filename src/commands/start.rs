@@ -14,7 +14,7 @@ use crate::process::start::{self, Started};
 ///
 /// # Errors
 /// It does not exist, is in another state, or the program can't be executed. When a startContainer or poststart hook
-/// fails, the container is gone.
+/// or the seccomp agent fails, the container is gone.
 pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
     let id = Id::parse(id)?;
     let container = Store::open(root).load(&id, Lock::Exclusive)?;
@@ -34,9 +34,9 @@ pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
         None => None,
     };
     let pid = container.record.init_process_pid;
-    let ended = match start::start(container.dir(), pid)? {
+    let ended = match start::start(container.dir(), &container.record)? {
         Started::Running => run_poststart(&container.record),
-        Started::HookFailed(error) => Err(error),
+        Started::Undone(error) => Err(error),
     };
     if let Err(error) = ended {
         // H15, H16: killed and deleted (runtime.md, "Lifecycle", steps 7 and 9).

@@ -23,7 +23,7 @@ mod store;
 pub use handle::{Container, not_running};
 pub use id::Id;
 pub use process::{Process, ProcessStat, boot_id};
-pub use record::{Joining, Phase, Record, StoredHooks, VERSION, now};
+pub use record::{Agent, Joining, Phase, Record, StoredHooks, VERSION, now};
 pub use state::{State, StateText, owner_name};
 pub use status::Status;
 pub use store::{Entry, Lock, Store};

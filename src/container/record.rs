@@ -56,6 +56,16 @@ pub struct Joining {
     pub keyring: bool,
 }
 
+/// Who answers the calls of SCMP_ACT_NOTIFY.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Agent {
+    /// Its socket: absolute, or `@name` in the abstract namespace.
+    pub path: PathBuf,
+    /// `listenerMetadata`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metadata: Option<String>,
+}
+
 /// The content of state.json.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Record {
@@ -103,6 +113,9 @@ pub struct Record {
     /// Whether init is the init of its pid namespace, so that its death ends all others.
     #[serde(default)]
     pub own_pid_namespace: bool,
+    /// Who gets the listener of the seccomp filter, which is loaded by `start`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seccomp_agent: Option<Agent>,
     /// Hooks of later verbs.
     #[serde(default, skip_serializing_if = "StoredHooks::is_empty")]
     pub hooks: StoredHooks,

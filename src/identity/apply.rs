@@ -86,10 +86,13 @@ pub fn limit_bounding(sets: &CapabilitySets) -> Result<(), Errno> {
 
 /// The final sets, ambient ones raised one by one; what can't be raised was warned about by the plan.
 ///
+/// `until_exec` is permitted and effective besides, until execve(2): the sets after it come from the inheritable, the bounding and
+/// the ambient set and from the file, and from those before it only under no_new_privs (capabilities(7)).
+///
 /// # Errors
 /// EPERM.
-pub fn set_capabilities(sets: &CapabilitySets) -> Result<(), Errno> {
-    capset(sets.effective, sets.permitted, sets.inheritable)?;
+pub fn set_capabilities(sets: &CapabilitySets, until_exec: u64) -> Result<(), Errno> {
+    capset(sets.effective | until_exec, sets.permitted | until_exec, sets.inheritable)?;
     for capability in (0..64u8).filter(|number| sets.ambient >> number & 1 == 1) {
         match raise_ambient(capability) {
             Ok(()) | Err(Errno::PERM | Errno::INVAL) => {}
@@ -97,15 +100,6 @@ pub fn set_capabilities(sets: &CapabilitySets) -> Result<(), Errno> {
         }
     }
     Ok(())
-}
-
-/// Only the effective set is the final one: what is looked up now must be what the program could reach, while
-/// loading the seccomp filter still needs CAP_SYS_ADMIN later.
-///
-/// # Errors
-/// EPERM.
-pub fn lower_effective(sets: &CapabilitySets, available: u64) -> Result<(), Errno> {
-    capset(sets.effective, available, sets.inheritable)
 }
 
 /// Sets one resource limit.

@@ -131,6 +131,7 @@ mod tests {
             preserve_fds: 3,
             listen: Listen::default(),
             selinux: || false,
+            seccomp_receiver: None,
             notify: None,
             cgroup: crate::plan::cgroup::Options::default(),
             no_cgroup: true,

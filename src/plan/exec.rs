@@ -2,12 +2,12 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
 
 use super::rootless::{self, Caller};
-use super::{Plan, cstring, filter, process, scheduling};
+use super::{Plan, cstring, process, scheduling, seccomp};
 use crate::cgroups::SubCgroups;
 use crate::cli::ExecArgs;
 use crate::error::{Error, Kind, Result};
@@ -33,6 +33,8 @@ pub struct Target<'a> {
     pub keyring: bool,
     /// Whose rights there are.
     pub caller: Caller,
+    /// `$RUN_OCI_SECCOMP_RECEIVER`.
+    pub seccomp_receiver: Option<PathBuf>,
 }
 
 /// All that will be done for a process that joins.
@@ -95,13 +97,16 @@ pub fn plan(given: Option<LoneProcess>, args: &ExecArgs, target: &Target<'_>) ->
         process.capabilities.add(capability(name)?);
     }
     let cgroup = if args.cgroup.is_empty() { cgroup.into_iter().collect() } else { args.cgroup.clone() };
+    let (seccomp, seccomp_agent) =
+        seccomp::plan(target.spec, target.bundle, target.seccomp_receiver.as_deref())?;
     let plan = Plan {
         id: target.id.to_string(),
         bundle: target.bundle.to_path_buf(),
         process,
         scheduling,
         namespaces: namespaces(target)?,
-        seccomp: filter(target.spec)?,
+        seccomp,
+        seccomp_agent,
         preserve_fds: super::fd_count(args.preserve_fds)?,
         warnings,
         ..Plan::default()

@@ -2,7 +2,7 @@
 
 use oci_spec::runtime::Spec;
 
-use super::{Request, cgroup_plan, filter, namespaces, process, resctrl, rootfs, scheduling, sysctl};
+use super::{Request, cgroup_plan, namespaces, process, resctrl, rootfs, scheduling, seccomp, sysctl};
 use crate::cgroups::{CgroupPlan, Host};
 use crate::error::Error;
 
@@ -19,7 +19,7 @@ pub fn faults(spec: &Spec, request: &Request<'_>, host: &Host) -> (Vec<Error>, V
         }
     };
     warnings.extend(cgroup.warnings.iter().cloned());
-    faults.extend(filter(spec).err());
+    faults.extend(seccomp::plan(spec, request.bundle, request.seccomp_receiver.as_deref()).err());
     match super::place(spec, request, host, &cgroup, &mut warnings) {
         Ok(place) => faults.extend(rootfs::plan(spec, &place, &mut warnings).err()),
         Err(error) => faults.push(error),
@@ -57,6 +57,7 @@ mod tests {
             listen: crate::plan::activation::Listen::default(),
             notify: None,
             selinux: || false,
+            seccomp_receiver: None,
             caller: crate::plan::rootless::Caller::ROOT,
             cgroup: Options::default(),
             no_cgroup: false,

@@ -22,6 +22,7 @@ mod resources;
 pub mod rootfs;
 pub mod rootless;
 pub mod scheduling;
+pub mod seccomp;
 pub mod show;
 pub mod terminal;
 pub mod update;
@@ -32,12 +33,13 @@ use std::path::{Path, PathBuf};
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
 
 use crate::cgroups::{CgroupPlan, Host};
+use crate::container::Agent;
 use crate::error::{Error, Kind, Result};
 use crate::namespaces::NamespacePlan;
 use crate::namespaces::net_devices::NetDevice;
 use crate::resctrl::ResctrlPlan;
 use crate::rootfs::tree::RootfsPlan;
-use crate::seccomp::{self, Program};
+use crate::seccomp::Program;
 use crate::spec::validate::sysctl_path;
 
 pub use faults::faults;
@@ -63,6 +65,8 @@ pub struct Request<'a> {
     pub notify: Option<PathBuf>,
     /// Whose rights there are.
     pub caller: Caller,
+    /// `$RUN_OCI_SECCOMP_RECEIVER`.
+    pub seccomp_receiver: Option<PathBuf>,
     /// How cgroups are made.
     pub cgroup: cgroup::Options,
     /// Cgroups are not touched at all (`--cgroup-manager disabled`).
@@ -90,6 +94,8 @@ pub struct Plan {
     pub cgroup: CgroupPlan,
     /// The compiled filter.
     pub seccomp: Option<Program>,
+    /// Who answers the calls that the filter asks about.
+    pub seccomp_agent: Option<Agent>,
     /// Kernel parameters, in the spec's spelling's order.
     pub sysctl: Vec<Sysctl>,
     /// Network devices that move into the container's namespace.
@@ -156,6 +162,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     warnings.extend(cgroup.warnings.iter().cloned());
     let keyring = if request.no_new_keyring { None } else { Some(process::keyring(request.id)?) };
     let place = place(spec, request, host, &cgroup, &mut warnings)?;
+    let (seccomp, seccomp_agent) = seccomp::plan(spec, request.bundle, request.seccomp_receiver.as_deref())?;
     let scheduling = scheduling::plan(process, spec.linux().as_ref(), &mut warnings)?;
     let mut process = process::plan(process, keyring)?;
     process.keep_groups = rootless::keep_groups(spec);
@@ -179,7 +186,8 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         scheduling,
         namespaces,
         cgroup,
-        seccomp: filter(spec)?,
+        seccomp,
+        seccomp_agent,
         sysctl: sysctl(spec)?,
         net_devices: namespaces::net_devices(spec),
         resctrl: resctrl::plan(spec, request.id)?,
@@ -226,17 +234,6 @@ fn fd_count(count: u32) -> Result<i32> {
 
 /// `/proc/sys/fs/nr_open` can't be larger.
 const MOST_FDS: i32 = i32::MAX / 8;
-
-fn filter(spec: &Spec) -> Result<Option<Program>> {
-    let profile = spec.linux().as_ref().and_then(|linux| linux.seccomp().as_ref());
-    let filter = profile.map(seccomp::compile).transpose();
-    let filter = filter.map_err(|error| Error::new(Kind::Config, error.to_string()))?.flatten();
-    if filter.as_ref().is_some_and(|filter| filter.notify) {
-        let text = "SCMP_ACT_NOTIFY is not carried out by this version of davit";
-        return Err(Error::config("linux.seccomp", text));
-    }
-    Ok(filter)
-}
 
 fn cgroup_plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<CgroupPlan> {
     let linux = spec.linux().as_ref();

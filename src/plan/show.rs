@@ -75,6 +75,10 @@ pub fn steps(plan: &Plan) -> Vec<Shown> {
     if let Some(filter) = &plan.seccomp {
         let detail = format!("{} instructions, flags {:#x}", filter.instructions.len(), filter.flags);
         list.add("init", "load seccomp filter", detail, "linux.seccomp");
+        if let Some(agent) = &plan.seccomp_agent {
+            let detail = agent.path.display().to_string();
+            list.add("parent", "pass its listener on", detail, "linux.seccomp.listenerPath");
+        }
     }
     let args: Vec<_> = plan.process.args.as_slice().iter().map(|arg| text(arg)).collect();
     list.add("init", "execute", args.join(" "), "process.args");

@@ -7,22 +7,26 @@
 //!   ◀────────── NamespacesReady ────────── prestart, createRuntime hooks or network devices
 //!   ─────────────── Go ──────────────────▶
 //!   ◀────────────── Ready ──────────────── create: init waits on start.sock from here on
+//!   ◀───────── Listener, descriptor ────── SCMP_ACT_NOTIFY: to the agent
+//!   ─────────────── Go ──────────────────▶
 //!   ◀────────────── Failed ─────────────── at any time, whole: step, item, action, errno, text
 //!   ◀────────── end of file ────────────── execve has happened, or init is dead (its exit tells)
 //! ```
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socketpair};
 
 use super::step::Position;
+use super::unix_socket;
 use crate::fault::{Action, Fault};
 
 const GO: u8 = 1;
 const NAMESPACES_READY: u8 = 2;
 const READY: u8 = 3;
 const FAILED: u8 = 4;
+const LISTENER: u8 = 5;
 const HEADER: usize = 12;
 /// Longest message: header and the text of a path.
 const LONGEST: usize = 1024;
@@ -45,6 +49,8 @@ pub enum Message {
     NamespacesReady,
     /// It waits for `start`.
     Ready,
+    /// Its filter is loaded and the listener is the next message, for [`unix_socket::receive_fd`]; it waits for Go.
+    Listener,
     /// It gave up.
     Failed(Failure),
     /// The other end is closed.
@@ -100,6 +106,16 @@ pub fn send_ready(channel: impl AsFd) -> Result<(), Errno> {
     send(channel, &[READY], SendFlags::NOSIGNAL).map(drop)
 }
 
+/// Init: sends the listener, then waits for Go.
+///
+/// # Errors
+/// The peer is gone, or has not passed it on.
+pub fn send_listener(channel: impl AsFd, listener: BorrowedFd<'_>) -> Result<(), Errno> {
+    send(&channel, &[LISTENER], SendFlags::NOSIGNAL)?;
+    unix_socket::send_fd(&channel, &[LISTENER], listener)?;
+    wait_go(channel)
+}
+
 /// Init: says that it gives up. No allocation; a lost message can't be helped.
 pub fn send_failed(channel: impl AsFd, position: Position, fault: Fault, text: &[u8]) {
     let mut message = [0u8; LONGEST];
@@ -127,6 +143,7 @@ pub fn next(channel: impl AsFd) -> Result<Message, Errno> {
         _ if length == 0 => Ok(Message::End),
         NAMESPACES_READY => Ok(Message::NamespacesReady),
         READY => Ok(Message::Ready),
+        LISTENER => Ok(Message::Listener),
         FAILED if length >= HEADER => decode(&buffer[..length]).map(Message::Failed).ok_or(Errno::PROTO),
         _ => Err(Errno::PROTO),
     }
@@ -159,6 +176,21 @@ mod tests {
         assert_eq!(next(&parent).unwrap(), Message::Failed(failure));
         drop(child);
         assert_eq!(next(&parent).unwrap(), Message::End);
+    }
+
+    /// [B15]
+    #[test]
+    fn a_descriptor_crosses() {
+        let (parent, child) = pair().unwrap();
+        send_go(&parent).unwrap();
+        send_listener(&child, parent.as_fd()).unwrap();
+        assert_eq!(next(&parent).unwrap(), Message::Listener);
+        let same = unix_socket::receive_fd(&parent).unwrap();
+        drop(parent);
+        send_ready(&child).unwrap();
+        assert_eq!(next(&same).unwrap(), Message::Ready);
+        send_ready(&child).unwrap();
+        assert_eq!(unix_socket::receive_fd(&same).unwrap_err(), Errno::PROTO);
     }
 
     /// [Z12] A longer text is cut, not overrun.

@@ -106,7 +106,8 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Lookup => "look up the program".into(),
         Step::Created => "waiting for start".into(),
         Step::Seccomp => "linux.seccomp: load the filter".into(),
-        Step::Exec => "exec".into(),
+        Step::Listener => "linux.seccomp.listenerPath: pass the listener on".into(),
+        Step::Exec | Step::ExecFailed => "exec".into(),
     }
 }
 
@@ -272,7 +273,19 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
         }
         (Step::Selinux, _, Errno::INVAL) => Some("the loaded policy has no such context"),
         (Step::Selinux, _, Errno::ACCESS) => Some("the policy does not allow the transition"),
+        (Step::Seccomp, _, errno) => filter_hint(errno),
         (Step::Sysctl, _, Errno::NOENT) => Some("the kernel has no such parameter"),
+        _ => None,
+    }
+}
+
+/// Why the kernel refuses a filter (seccomp(2)).
+pub fn filter_hint(errno: Errno) -> Option<&'static str> {
+    match errno {
+        Errno::ACCESS => Some("without process.noNewPrivileges it takes CAP_SYS_ADMIN"),
+        Errno::INVAL => Some("the kernel has no seccomp, or the program is not valid"),
+        Errno::AGAIN => Some("a listener takes one thread more: see pids.limit and RLIMIT_NPROC"),
+        Errno::BUSY => Some("a filter around the runtime has a listener, and a process can have but one"),
         _ => None,
     }
 }
@@ -294,6 +307,13 @@ fn program_missing(plan: &Plan, action: Action, errno: Errno) -> Error {
 pub fn hook_failed(position: Position, text: &str) -> Error {
     let kind = if position.step == Step::CreateContainer { "createContainer" } else { "startContainer" };
     Error::new(Kind::System, format!("error running {kind} hook #{}: {text}", position.index))
+}
+
+/// A failed execve(2) that init could not tell of, for its filter.
+pub fn exec_failed_silently(plan: &Plan, errno: usize) -> Error {
+    let errno = Errno::from_raw_os_error(i32::try_from(errno).unwrap_or(0));
+    let name = plan.process.args.as_slice().first().map(|name| name.to_string_lossy()).unwrap_or_default();
+    exec_failed(&name, errno)
 }
 
 /// A failed execve(2), with its likely cause.

@@ -23,6 +23,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Pid, PidfdFlags};
 
+use super::agent;
 use super::channel::{self, Message};
 use super::describe;
 use super::init::Init;
@@ -32,11 +33,12 @@ use super::pidfd_socket::PidfdSocket;
 use super::step::{Progress, Step};
 use super::terminal;
 use crate::cgroups::{Cgroup, Place};
-use crate::container::Container;
+use crate::container::{Container, Status};
 use crate::error::{Context, Error, Kind, Result};
 use crate::fault::{Action, During, Fault};
 use crate::identity::apply;
 use crate::namespaces::{file_name, flag};
+use crate::plan::Plan;
 use crate::plan::exec::{Affinity, ExecPlan};
 use crate::spec::list::NumberSet;
 use crate::sys::clone::{self, Child};
@@ -97,7 +99,7 @@ pub fn launch(
         .and_then(|()| place.attach(child.pid, init_pid, !plan.namespaces.runtime_is_root))
         .and_then(|()| container.record.resctrl.as_ref().map_or(Ok(()), |group| group.attach(child.pid)))
         .and_then(|()| super::launch::let_go(&parent_end))
-        .and_then(|()| follow(exec, &parent_end, &progress));
+        .and_then(|()| follow(plan, container, &parent_end, &progress, child.pid));
     match told {
         Ok(()) => Ok(child),
         Err(error) => {
@@ -127,13 +129,28 @@ fn chroot_of(exec: &ExecPlan, proc: &Proc, init: BorrowedFd<'_>, pid: i32) -> Re
 }
 
 /// Listens to the process until it is the program.
-fn follow(exec: &ExecPlan, channel: &OwnedFd, progress: &Progress) -> Result<()> {
-    match channel::next(channel).context("listen to the process")? {
-        Message::Failed(failure) => Err(describe::failure(&exec.plan, &failure)),
-        Message::End if progress.position().step == Step::Exec => Ok(()),
-        _ => {
-            let place = describe::place(&exec.plan, progress.position());
-            Err(Error::new(Kind::System, format!("the process ended unexpectedly at {place}")))
+fn follow(
+    plan: &Plan,
+    container: &Container,
+    channel: &OwnedFd,
+    progress: &Progress,
+    pid: i32,
+) -> Result<()> {
+    loop {
+        match channel::next(channel).context("listen to the process")? {
+            Message::Listener => {
+                let agent = plan.seccomp_agent.as_ref();
+                agent::pass_on(channel, agent, &container.record, Status::Running, pid)?;
+            }
+            Message::Failed(failure) => return Err(describe::failure(plan, &failure)),
+            Message::End if progress.position().step == Step::Exec => return Ok(()),
+            Message::End if progress.position().step == Step::ExecFailed => {
+                return Err(describe::exec_failed_silently(plan, progress.position().index));
+            }
+            _ => {
+                let place = describe::place(plan, progress.position());
+                return Err(Error::new(Kind::System, format!("the process ended unexpectedly at {place}")));
+            }
         }
     }
 }

@@ -6,6 +6,7 @@ use std::os::fd::{AsFd, OwnedFd};
 use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
+use super::agent;
 use super::channel::{self, Message};
 use super::describe;
 use super::go_between;
@@ -212,9 +213,16 @@ fn follow(
                 container.save()?;
                 let_go(channel)?;
             }
+            Message::Listener => {
+                let agent = plan.seccomp_agent.as_ref();
+                agent::pass_on(channel, agent, &container.record, Status::Creating, child.pid)?;
+            }
             Message::Failed(failure) => return Err(describe::failure(plan, &failure)),
             Message::End if progress.position().step == Step::Exec => {
                 return own_binary::refuse_as_program(plan, child.pid);
+            }
+            Message::End if progress.position().step == Step::ExecFailed => {
+                return Err(describe::exec_failed_silently(plan, progress.position().index));
             }
             Message::End => {
                 let place = describe::place(plan, progress.position());

@@ -1,5 +1,6 @@
 //! Starting processes in containers: the parent (`launch`), the child (`init`), and what is between them.
 
+pub mod agent;
 pub mod channel;
 pub mod describe;
 pub mod exec;
@@ -11,6 +12,7 @@ pub mod interrupt;
 mod join;
 pub mod labels;
 pub mod launch;
+mod listener;
 pub mod notify;
 pub mod own_binary;
 pub mod pidfd_socket;

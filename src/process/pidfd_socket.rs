@@ -45,6 +45,7 @@ impl PidfdSocket {
     /// The peer is gone.
     pub fn send(self, pidfd: BorrowedFd<'_>) -> Result<()> {
         unix_socket::send_fd(&self.socket, self.message.as_bytes(), pidfd)
-            .with_context(|| format!("--pidfd-socket: send a pidfd to {}", self.path.display()))
+            .with_context(|| format!("--pidfd-socket: send a pidfd to {}", self.path.display()))?;
+        Ok(())
     }
 }

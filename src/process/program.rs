@@ -12,9 +12,9 @@ use seccompiler::sock_filter;
 use super::channel;
 use super::hooks::inside;
 use super::init::{Init, keep_only};
+use super::listener;
 use super::step::{Progress, Step};
 use crate::fault::{Action, During, Fault};
-use crate::identity::apply;
 use crate::plan::process::ProcessPlan;
 use crate::sys::exec::Image;
 use crate::sys::{fd, seccomp, signal, waiting};
@@ -58,13 +58,7 @@ impl Program<'_> {
         let process = &init.plan.process;
         let keep = 3 + init.plan.preserve_fds;
         let filter = init.plan.seccomp.as_ref();
-        let last = LastSteps {
-            sets: process.capabilities,
-            available: process.available,
-            privileged: init.filter_needs_privilege(),
-            flags: filter.map(|filter| filter.flags),
-            keep,
-        };
+        let last = LastSteps { flags: filter.map(|filter| filter.flags), keep };
         let instructions = filter.map(|filter| filter.instructions.as_slice()).unwrap_or_default();
         let hooks = StartHooks::of(init, last, instructions);
         let Some((listener, room)) = &init.start else {
@@ -105,7 +99,10 @@ impl<'a> StartHooks<'a> {
     fn of(init: &'a Init<'_>, last: LastSteps, filter: &[sock_filter]) -> Option<Self> {
         let states = init.states.as_ref().filter(|_| !init.plan.hooks.start_container.is_empty())?;
         let filter = filter.to_vec();
-        let last_rights = Arc::new(move || last.drop_rights(&filter, |_| ()).map_err(|fault| fault.errno));
+        // The program's listener is not there yet, and nobody would hear one of a hook's own: SCMP_ACT_NOTIFY is ENOSYS.
+        let flags = last.flags.map(|flags| flags & !listener::FLAGS);
+        let last_rights =
+            Arc::new(move || flags.map_or(Ok(()), |flags| seccomp::load(&filter, flags).map(drop)));
         Some(Self { init, states, last_rights })
     }
 
@@ -118,9 +115,7 @@ impl<'a> StartHooks<'a> {
 /// What is left to do between `start` and the program, all in a few words of the stack.
 #[derive(Clone, Copy)]
 struct LastSteps {
-    sets: crate::identity::CapabilitySets,
-    available: u64,
-    privileged: bool,
+    /// Of the filter, if there is one.
     flags: Option<u32>,
     keep: i32,
 }
@@ -159,36 +154,36 @@ impl LastSteps {
 
     /// The channel is at the number `keep`, the only descriptor beyond those of the program.
     fn become_program(&self, image: &Image, progress: &Progress) -> ! {
-        let fault = match self.finish(image, progress) {
+        let channel = fd::borrow_inherited(self.keep);
+        let done = match (self.flags, channel) {
+            (Some(flags), Some(channel)) if flags & listener::FLAGS != 0 => {
+                listener::hand_over(channel, image, flags, progress)
+            }
+            _ => self.finish(image, progress),
+        };
+        let fault = match done {
             Ok(never) => match never {},
             Err(fault) => fault,
         };
-        if let Some(channel) = fd::borrow_inherited(self.keep) {
-            channel::send_failed(channel, progress.position(), fault, image.path().to_bytes());
+        let position = progress.position();
+        if position.step == Step::Exec {
+            // The filter may forbid to tell; `run` finds it here.
+            progress.at(Step::ExecFailed, usize::try_from(fault.errno.raw_os_error()).unwrap_or(0));
+        }
+        if let Some(channel) = channel {
+            channel::send_failed(channel, position, fault, image.path().to_bytes());
         }
         crate::sys::clone::exit_now(1)
     }
 
-    /// The filter as late as can be, then the last of the privileges, then execve.
+    /// The filter after the last call but execve.
     fn finish(&self, image: &Image, progress: &Progress) -> Result<std::convert::Infallible, Fault> {
-        self.drop_rights(image.filter(), |step| progress.enter(step))?;
+        progress.enter(Step::Seccomp);
+        if let Some(flags) = self.flags {
+            seccomp::load(image.filter(), flags)?;
+        }
         progress.enter(Step::Exec);
         Err(Fault::from(image.execute()))
-    }
-
-    fn drop_rights(&self, filter: &[sock_filter], enter: impl Fn(Step)) -> Result<(), Fault> {
-        enter(Step::Seccomp);
-        if self.privileged {
-            crate::sys::credentials::capset(self.available, self.available, self.sets.inheritable)?;
-        }
-        if let Some(flags) = self.flags {
-            seccomp::load(filter, flags)?;
-        }
-        if self.privileged {
-            enter(Step::Capabilities);
-            apply::set_capabilities(&self.sets)?;
-        }
-        Ok(())
     }
 }
 

@@ -7,11 +7,13 @@ use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
 };
+use rustix::process::{Pid, PidfdFlags, pidfd_open};
 
-use super::channel::{self, Message};
+use super::agent;
+use super::channel::{self, Failure, Message};
 use super::describe;
 use super::step::Step;
-use crate::container::{INIT_COMM, ProcessStat, START_SOCKET};
+use crate::container::{INIT_COMM, ProcessStat, Record, START_SOCKET, Status};
 use crate::error::{Context, Error, Kind, Result};
 
 /// The name that the socket has until init waits on it.
@@ -56,8 +58,8 @@ pub fn announce(directory: BorrowedFd<'_>) -> Result<()> {
 pub enum Started {
     /// The program was executed.
     Running,
-    /// A startContainer hook failed; init has ended.
-    HookFailed(Error),
+    /// A startContainer hook or the seccomp agent failed, before the program; init has ended or is about to.
+    Undone(Error),
 }
 
 /// Tells init to go on and waits until it has executed the program. As long as that takes the socket stays: the
@@ -65,34 +67,75 @@ pub enum Started {
 ///
 /// # Errors
 /// Init is dead or stopped by a signal, or could not execute the program.
-pub fn start(directory: BorrowedFd<'_>, pid: i32) -> Result<Started> {
+pub fn start(directory: BorrowedFd<'_>, record: &Record) -> Result<Started> {
+    let pid = record.init_process_pid;
     let socket = socket()?;
     match connect(&socket, &address(directory, START_SOCKET)?) {
         Ok(()) => {}
         Err(Errno::CONNREFUSED) => return Err(dead()),
         Err(errno) => return Err(errno).context("connect to the container's init"),
     }
-    let answered = wait_for_answer(socket.as_fd(), pid);
+    let answer = answer(socket.as_fd(), record);
     rustix::fs::unlinkat(directory, START_SOCKET, rustix::fs::AtFlags::empty())
         .context("remove the start socket")?;
-    answered?;
-    match channel::next(socket.as_fd()).context("wait for the program's start")? {
-        Message::Failed(failure) if failure.position.step == Step::Exec => {
-            Err(describe::exec_failed(&failure.text, failure.fault.errno))
+    match answer? {
+        Answer::Undone(error) => Ok(Started::Undone(error)),
+        Answer::Message(Message::Failed(failure)) => {
+            wait_for_end(pid);
+            failed(&failure)
         }
-        Message::Failed(failure) if failure.position.step == Step::StartContainer => {
-            Ok(Started::HookFailed(describe::hook_failed(failure.position, &failure.text)))
-        }
-        Message::Failed(failure) => {
-            let step = match failure.position.step {
-                Step::Seccomp => "linux.seccomp: load the filter",
-                _ => "process.capabilities",
-            };
-            Err(Error::system(step, failure.fault.errno))
-        }
-        Message::End if still_waits(pid)? => Err(dead()),
-        _ => Ok(Started::Running),
+        Answer::Message(Message::End) if still_waits(pid)? => Err(dead()),
+        Answer::Message(_) => Ok(Started::Running),
     }
+}
+
+enum Answer {
+    Message(Message),
+    /// The listener could not be passed on.
+    Undone(Error),
+}
+
+/// Init's last word. On the way to it the listener of its seccomp filter is passed on.
+fn answer(socket: BorrowedFd<'_>, record: &Record) -> Result<Answer> {
+    let pid = record.init_process_pid;
+    loop {
+        wait_for_answer(socket, pid)?;
+        match channel::next(socket).context("wait for the program's start")? {
+            // As runc's, whose filter is loaded when the container is created.
+            Message::Listener => {
+                let agent = record.seccomp_agent.as_ref();
+                if let Err(error) = agent::pass_on(socket, agent, record, Status::Creating, pid) {
+                    return Ok(Answer::Undone(error));
+                }
+            }
+            message => return Ok(Answer::Message(message)),
+        }
+    }
+}
+
+/// Init ends after its last word, so that who looks next sees it ended.
+fn wait_for_end(pid: i32) {
+    let pidfd = Pid::from_raw(pid).map(|pid| pidfd_open(pid, PidfdFlags::empty()));
+    if let Some(Ok(pidfd)) = pidfd {
+        let _ = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&PATIENCE));
+    }
+}
+
+fn failed(failure: &Failure) -> Result<Started> {
+    let errno = failure.fault.errno;
+    let (step, hint) = match failure.position.step {
+        Step::Exec => return Err(describe::exec_failed(&failure.text, errno)),
+        Step::StartContainer => {
+            return Ok(Started::Undone(describe::hook_failed(failure.position, &failure.text)));
+        }
+        Step::Seccomp => ("linux.seccomp: load the filter", describe::filter_hint(errno)),
+        _ => ("start the container's program", None),
+    };
+    let error = Error::system(step, errno);
+    Err(match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    })
 }
 
 /// Waits until init answers or the connection is closed. Its death closes it as well; only an init that is stopped

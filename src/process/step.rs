@@ -91,8 +91,12 @@ pub enum Step {
     StartContainer,
     /// Loading the filter.
     Seccomp,
+    /// Passing on the listener of SCMP_ACT_NOTIFY.
+    Listener,
     /// execve(2).
     Exec,
+    /// It failed, under a filter that may forbid to tell; the index is the errno.
+    ExecFailed,
 }
 }
 

@@ -48,16 +48,17 @@ pub fn connect(path: &Path, kind: SocketType) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Sends one message: `text`, which must not be empty, and `fd` as the only descriptor. No allocation.
+/// Sends one message: `text`, which must not be empty, and `fd` as the only descriptor; gives how much of the text was sent,
+/// where the socket is a stream. No allocation.
 ///
 /// # Errors
 /// EPIPE, ECONNRESET: the peer is gone; EAGAIN: it did not read for ten seconds.
-pub fn send_fd(socket: impl AsFd, text: &[u8], fd: BorrowedFd<'_>) -> Result<(), Errno> {
+pub fn send_fd(socket: impl AsFd, text: &[u8], fd: BorrowedFd<'_>) -> Result<usize, Errno> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     let fds = [fd];
     ancillary.push(SendAncillaryMessage::ScmRights(&fds));
-    sendmsg(socket, &[IoSlice::new(text)], &mut ancillary, SendFlags::NOSIGNAL).map(drop)
+    sendmsg(socket, &[IoSlice::new(text)], &mut ancillary, SendFlags::NOSIGNAL)
 }
 
 /// Receives what [`send_fd`] sent; the text is not looked at.

@@ -28,8 +28,8 @@ mod conditions;
 mod disasm;
 pub mod engines;
 mod error;
+mod execve;
 mod explain;
-#[cfg(test)]
 mod interpreter;
 #[cfg(feature = "libseccomp-oracle")]
 pub mod oracle;
@@ -47,6 +47,7 @@ pub use arch::{NATIVE, may_meet};
 pub use disasm::disassemble;
 pub use error::CompileError;
 pub use explain::{Answer, Condition, Explainer, Holds, Outcome, Reason, name, names, number};
+pub use program::MAX_INSTRUCTIONS;
 
 /// A filter ready for [`crate::sys::seccomp::load`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +109,15 @@ fn flags(listed: Option<&[LinuxSeccompFilterFlag]>, notify: bool) -> u32 {
 
 // linux/seccomp.h: SECCOMP_FILTER_FLAG_*
 const LOG: u32 = 1 << 1;
-const SPEC_ALLOW: u32 = 1 << 2;
-const NEW_LISTENER: u32 = 1 << 3;
+/// Not to harden against speculation (Linux 4.17).
+pub const SPEC_ALLOW: u32 = 1 << 2;
+/// A listener for SCMP_ACT_NOTIFY (Linux 5.0).
+pub const NEW_LISTENER: u32 = 1 << 3;
 const WAIT_KILLABLE_RECV: u32 = 1 << 5;
+
+/// The flags that a profile may have and that mean something to the kernel, by name.
+pub const FLAGS: [(u32, &str); 3] = [
+    (LOG, "SECCOMP_FILTER_FLAG_LOG"),
+    (SPEC_ALLOW, "SECCOMP_FILTER_FLAG_SPEC_ALLOW"),
+    (WAIT_KILLABLE_RECV, "SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV"),
+];

@@ -16,7 +16,7 @@ const ARCH: u32 = 4;
 pub(super) const BAD_ARCH: u32 = libc::SECCOMP_RET_KILL_THREAD;
 pub(super) const ENOSYS: u32 = libc::SECCOMP_RET_ERRNO | 38;
 /// `BPF_MAXINSNS`.
-const MAX_INSTRUCTIONS: usize = 4096;
+pub const MAX_INSTRUCTIONS: usize = 4096;
 
 /// Compiles for a kernel whose own architecture is `native`.
 pub(super) fn build(

@@ -251,7 +251,7 @@ mod tests {
         assert_eq!((affinity.initial(), affinity.cpu_affinity_final()), (&None, &Some("1,3-4".to_string())));
     }
 
-    /// [P13] [P19] [P20] [L1] [T9] [E16]
+    /// [P13] [P19] [P20] [L1] [T9] [B2] [B4] [B5] [E16]
     #[test]
     fn unknown_names_are_told_in_runcs_words() {
         for (members, text) in [
@@ -278,6 +278,14 @@ mod tests {
             (
                 r#"{"memoryPolicy": {"mode": "MPOL_BIND", "flags": ["X"]}}"#,
                 "linux.memoryPolicy.flags[0]: invalid memory policy flag \"X\"",
+            ),
+            (
+                r#"{"seccomp": {"defaultAction": "X"}}"#,
+                "linux.seccomp.defaultAction: string X is not a valid action for seccomp",
+            ),
+            (
+                r#"{"seccomp": {"defaultAction": "SCMP_ACT_ALLOW", "architectures": ["X"], "flags": ["Y"]}}"#,
+                "linux.seccomp.architectures[0]: string X is not a valid arch for seccomp",
             ),
         ] {
             let found = fault(&format!(r#"{{"ociVersion": "1.0.0", "linux": {linux}}}"#));

@@ -112,8 +112,22 @@ pub(super) fn reword(path: &str, cause: &str) -> Option<String> {
             format!("invalid memory policy flag {value:?}")
         }
         (_, Some(value)) if path.starts_with("process.rlimits[") => format!("wrong rlimit value: {value}"),
+        (_, Some(value)) => return reword_seccomp(path.strip_prefix("linux.seccomp.")?, value),
         _ => return None,
     })
+}
+
+fn reword_seccomp(path: &str, value: &str) -> Option<String> {
+    let what = match path {
+        _ if path.starts_with("flags[") => {
+            return Some(format!("seccomp flag {value} is not known to davit"));
+        }
+        _ if path.starts_with("architectures[") => "arch",
+        _ if path.ends_with("].op") => "operator",
+        _ if path == "defaultAction" || path.ends_with("].action") => "action",
+        _ => return None,
+    };
+    Some(format!("string {value} is not a valid {what} for seccomp"))
 }
 
 /// A required member for which oci-spec puts in a value of its own: its path and what is said of it.

@@ -16,4 +16,5 @@ pub mod procfs;
 pub mod scheduling;
 pub mod seccomp;
 pub mod signal;
+pub mod thread;
 pub mod waiting;

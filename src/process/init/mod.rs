@@ -229,11 +229,6 @@ impl Init<'_> {
         Ok(())
     }
 
-    /// Without no_new_privs, loading a filter takes CAP_SYS_ADMIN (seccomp(2)).
-    pub(super) fn filter_needs_privilege(&self) -> bool {
-        self.plan.seccomp.is_some() && !self.plan.process.no_new_privileges
-    }
-
     /// Finds the program as the container's user, so that a missing one fails `create` and not `start` (S10).
     fn look_up(&self) -> Result<Program<'_>, Fault> {
         self.progress.enter(Step::Lookup);

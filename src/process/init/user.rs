@@ -11,6 +11,8 @@ use crate::fault::{Action, During, Fault};
 use crate::identity::{Rlimit, apply};
 use crate::sys::{credentials, netlink};
 
+const CAP_SYS_ADMIN: u8 = 21;
+
 impl Init<'_> {
     /// Everything that goes through /proc, by the host's.
     pub(super) fn write_proc(&self) -> Result<(), Fault> {
@@ -108,11 +110,10 @@ impl Init<'_> {
             return Err(Fault { action: Action::Outside, errno: Errno::NOENT });
         }
         self.progress.enter(Step::Capabilities);
-        if self.filter_needs_privilege() {
-            apply::lower_effective(&process.capabilities, process.available)?;
-        } else {
-            apply::set_capabilities(&process.capabilities)?;
-        }
+        // Without no_new_privs, loading a filter takes CAP_SYS_ADMIN (seccomp(2)), which execve takes away.
+        let needs_privilege = self.plan.seccomp.is_some() && !process.no_new_privileges;
+        let until_exec = if needs_privilege { process.available & 1 << CAP_SYS_ADMIN } else { 0 };
+        apply::set_capabilities(&process.capabilities, until_exec)?;
         Ok(())
     }
 }
