@@ -22,6 +22,7 @@ mod copyup;
 mod crun;
 mod delete_kill;
 mod devices;
+mod docs;
 mod errors;
 mod exec_flags;
 mod exec_process;
