@@ -58,6 +58,12 @@ fn in_bash() {
         (&["davit", "help", "pau"], &["pause"]),
         (&["davit", "ps", "c1", "-"], &[""]),
         (&["davit", "completion", "z"], &["zsh"]),
+        (&["davit", "seccomp", "ex"], &["explain"]),
+        (&["davit", "seccomp", "explain", "--ar"], &["--arch"]),
+        (&["davit", "seccomp", "explain", "/et"], &["/etc"]),
+        (&["davit", "--root", root, "exec", ""], id),
+        (&["davit", "exec", "--pro"], &["--process", "--process-label"]),
+        (&["davit", "exec", "c1", "--pro"], &[""]),
         (&["davit", "bogus", ""], &[""]),
     ] {
         assert_eq!(offers(line), expected, "{line:?}");
@@ -87,6 +93,8 @@ fn in_fish() {
         ("davit kill c1 TER", "TERM"),
         ("davit help pau", "pause"),
         ("davit completion z", "zsh"),
+        ("davit seccomp ", "disasm explain"),
+        ("davit seccomp explain --ar", "--arch"),
         ("davit features ", ""),
     ] {
         let code = "source $argv[1]; complete -C $argv[2]";
@@ -120,6 +128,8 @@ fn in_zsh() {
         ("davit kill c1 TER".to_string(), "davit kill c1 TERM ".to_string()),
         ("davit kill c1 SIGTER".to_string(), "davit kill c1 SIGTERM ".to_string()),
         ("davit help pau".to_string(), "davit help pause ".to_string()),
+        ("davit seccomp ex".to_string(), "davit seccomp explain ".to_string()),
+        (format!("davit --root {root} exec -e A=b t"), format!("davit --root {root} exec -e A=b {} ", t.id)),
     ];
     let driver = concat!(env!("CARGO_MANIFEST_DIR"), "/integration/fixtures/complete.zsh");
     let cmd =

@@ -75,7 +75,8 @@ fn commands_exist() {
             };
             let help = t.rt(&[verb, "--help"]).ok() + &program;
             for option in words.iter().filter(|word| word.starts_with("--")) {
-                assert!(help.contains(&format!("   {option}")), "{name}: davit {span}: no {option}");
+                let known = help.split_whitespace().any(|word| word.trim_end_matches(',') == *option);
+                assert!(known, "{name}: davit {span}: no {option}");
             }
             count += 1;
         }

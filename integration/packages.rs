@@ -56,6 +56,8 @@ fn manual_pages() {
         std::fs::write(&file, format!("{page}\n")).unwrap();
         names.push(file);
     }
+    let seccomp = t.rt(&["man", "seccomp"]).ok();
+    assert!(seccomp.contains(".SH SECCOMP EXPLAIN\n") && seccomp.contains("\\-\\-arch"), "{seccomp}");
     t.rt(&["man", "bogus"]).fails(3, "No help topic for 'bogus'");
     need!(has(&t, "mandoc"), "mandoc");
     let lint = Cmd::new(&t.dir, ["mandoc", "-T", "lint", "-W", "warning"]).args(&names).output();

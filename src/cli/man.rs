@@ -92,13 +92,7 @@ pub(super) fn program() -> String {
 pub(super) fn command(command: &CommandSpec) -> String {
     let mut page = head(&format!("davit-{}", command.name), command.summary);
     let _ = write!(page, ".SH SYNOPSIS\n.B davit {}\n", command.name);
-    if !command.options.is_empty() {
-        page.push_str("[\\fIoptions\\fR]");
-        page.push_str(if command.arguments.is_empty() { "\n" } else { " " });
-    }
-    if !command.arguments.is_empty() {
-        let _ = writeln!(page, "{}", text(command.arguments));
-    }
+    page.push_str(&synopsis(command));
     page.push_str(".SH DESCRIPTION\n");
     if command.description.is_empty() {
         let mut summary = command.summary.to_string();
@@ -109,11 +103,29 @@ pub(super) fn command(command: &CommandSpec) -> String {
     for alias in command.aliases {
         let _ = writeln!(page, ".PP\nAnother name for it is {}.", bold(alias));
     }
+    for sub in command.commands {
+        let _ = writeln!(
+            page,
+            ".SH {}\n.B davit {}\n{}.PP",
+            sub.name.to_ascii_uppercase(),
+            sub.name,
+            synopsis(sub)
+        );
+        prose(&mut page, sub.description);
+        options(&mut page, sub.options);
+    }
     page.push_str(".SH OPTIONS\n");
     options(&mut page, command.options);
     page.push_str(".PP\nOptions of the program, as \\fB\\-\\-root\\fR and \\fB\\-\\-log\\fR, stand before the command; ");
     page.push_str("files, environment and exit status: see\n.BR davit (1).\n.SH SEE ALSO\n.BR davit (1)\n");
     page
+}
+
+/// What stands behind the command's name; nothing, or a line.
+fn synopsis(command: &CommandSpec) -> String {
+    let options = if command.options.is_empty() { "" } else { "[\\fIoptions\\fR] " };
+    let line = format!("{options}{}", text(command.arguments));
+    if line.is_empty() { line } else { line.trim_end().to_string() + "\n" }
 }
 
 fn head(name: &str, summary: &str) -> String {

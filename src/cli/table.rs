@@ -150,7 +150,7 @@ with a number and go to one label or the other, ret is the verdict.",
         options: &[
             text(Opt::Arch, "arch", "NAME", "calls of programs of this architecture only, as x86 or x32"),
             CAPS,
-            text(Opt::Format, "format", "FORMAT", "text or json").default("text"),
+            text(Opt::Format, "format", "text|json", "how to print").default("text"),
         ],
         ..on_container(
             Verb::SeccompExplain,

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{COMMANDS, Place, Values, places, scopes, shown, spellings, values};
+use super::{COMMANDS, Place, Values, last_words, places, scopes, spellings, values};
 
 /// `$option` is looked up in `_davit_values`, which sets `kind`; flags are not in there.
 const FUNCTIONS: &str = r#"
@@ -95,13 +95,13 @@ pub(super) fn script() -> String {
     let mut script = String::from("# bash completion for davit, made by: davit completion bash\n\n");
     script.push_str("# The options of COMMAND, or of the program.\n_davit_options() {\n    case $1 in\n");
     for (command, options) in scopes() {
-        let words: Vec<String> = shown(options).flat_map(spellings).collect();
+        let words: Vec<String> = options.into_iter().flat_map(spellings).collect();
         let _ = writeln!(script, "    {}) kind='{}' ;;", quoted(command), words.join(" "));
     }
     script.push_str("    *) kind= ;;\n    esac\n}\n\n# What COMMAND's OPTION takes; nothing for a flag.\n");
     script.push_str("_davit_values() {\n    kind=\n    case $1:$2 in\n");
     for (command, options) in scopes() {
-        for option in shown(options) {
+        for option in options {
             let kind = match values(option) {
                 Values::Nothing => continue,
                 Values::Directories => "directories".to_string(),
@@ -140,6 +140,8 @@ fn place_cases() -> String {
                 Place::Container => (at.to_string(), "containers".to_string()),
                 Place::Signal => (at.to_string(), "signals".to_string()),
                 Place::Command => (at.to_string(), command_names()),
+                Place::SubCommand(commands) => (at.to_string(), last_words(commands)),
+                Place::Files => (at.to_string(), "files".to_string()),
                 Place::Shell => (at.to_string(), "bash zsh fish".to_string()),
             };
             let _ = writeln!(cases, "    {}:{at}) kind='{kind}' ;;", command.name);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{COMMANDS, Place, Values, places, scopes, shown, values};
+use super::{COMMANDS, Place, Values, last_words, places, scopes, values};
 
 const FUNCTIONS: &str = r##"# fish completion for davit, made by: davit completion fish
 
@@ -63,7 +63,7 @@ pub(super) fn script() -> String {
     }
     for (command, options) in scopes() {
         let at = if command.is_empty() { "\"\"" } else { command };
-        for option in shown(options) {
+        for option in options {
             let _ = write!(script, "complete -c davit -n '__davit_at {at}' -l {}", option.long);
             if let Some(short) = option.short {
                 let _ = write!(script, " -s {short}");
@@ -86,6 +86,8 @@ pub(super) fn script() -> String {
                 Place::Container => (format!(" {at}"), "(__davit_containers)".to_string()),
                 Place::Containers => (String::new(), "(__davit_containers)".to_string()),
                 Place::Signal => (format!(" {at}"), "(kill -l | string split \" \")".to_string()),
+                Place::SubCommand(commands) => (format!(" {at}"), last_words(commands)),
+                Place::Files => (format!(" {at}"), "(__fish_complete_path)".to_string()),
                 Place::Shell => (format!(" {at}"), "bash zsh fish".to_string()),
                 Place::Command => {
                     let names: Vec<_> = COMMANDS.iter().map(|command| command.name).collect();
@@ -102,7 +104,7 @@ pub(super) fn script() -> String {
 fn value_cases() -> String {
     let mut cases = String::from("            case");
     for (command, options) in scopes() {
-        for option in shown(options).filter(|option| !option.value.is_empty()) {
+        for option in options.into_iter().filter(|option| !option.value.is_empty()) {
             for name in [Some(option.long), option.short].into_iter().flatten() {
                 let _ = write!(cases, " '{command}:-{name}' '{command}:--{name}'");
             }

@@ -49,7 +49,6 @@ fn values(option: &OptionSpec) -> Values {
 }
 
 /// What may stand as a command's arguments, in their order, by the help's text for them.
-#[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
     /// One container.
     Container,
@@ -58,6 +57,9 @@ enum Place {
     Signal,
     /// A command of ours.
     Command,
+    /// What `seccomp explain` is to `seccomp`.
+    SubCommand(&'static [CommandSpec]),
+    Files,
     Shell,
 }
 
@@ -66,25 +68,47 @@ fn places(command: &CommandSpec) -> Vec<Place> {
     if matches!(command.verb, Verb::Create | Verb::Run) {
         return vec![];
     }
+    if let [first, ..] = command.commands {
+        return [Place::SubCommand(command.commands)].into_iter().chain(places(first)).collect();
+    }
     let known = |word| match word {
         "<container-id>" => Some(Place::Container),
         "[container-id...]" => Some(Place::Containers),
         "[signal]" => Some(Place::Signal),
-        "[command]" => Some(Place::Command),
+        "[command]" | "[command" => Some(Place::Command),
+        "<profile|bundle>" => Some(Place::Files),
         "[bash|zsh|fish]" => Some(Place::Shell),
         _ => None,
     };
     command.arguments.split(' ').map_while(known).collect()
 }
 
-/// The options that are shown, `--help` among them.
-fn shown(options: &'static [OptionSpec]) -> impl Iterator<Item = &'static OptionSpec> {
-    options.iter().chain([&HELP]).filter(|option| !option.hidden)
+/// The options that are shown of the program (under the name "") and of each command, `--help` among them; a command
+/// has those of its sub-commands, too.
+fn scopes() -> impl Iterator<Item = (&'static str, Vec<&'static OptionSpec>)> {
+    let program = [("", GLOBAL.iter().chain([&HELP]).collect())];
+    program.into_iter().chain(COMMANDS.iter().map(|command| (command.name, options(command)))).map(
+        |(name, mut options): (_, Vec<&OptionSpec>)| {
+            options.retain(|option| !option.hidden);
+            (name, options)
+        },
+    )
 }
 
-/// The options of the program (under the name "") and of each command.
-fn scopes() -> impl Iterator<Item = (&'static str, &'static [OptionSpec])> {
-    [("", GLOBAL)].into_iter().chain(COMMANDS.iter().map(|command| (command.name, command.options)))
+fn options(command: &CommandSpec) -> Vec<&'static OptionSpec> {
+    let mut found: Vec<&OptionSpec> = command.options.iter().collect();
+    for option in command.commands.iter().flat_map(|command| command.options) {
+        if found.iter().all(|known| known.long != option.long) {
+            found.push(option);
+        }
+    }
+    found.push(&HELP);
+    found
+}
+
+/// The last word of each sub-command's name.
+fn last_words(commands: &[CommandSpec]) -> String {
+    commands.iter().filter_map(|command| command.name.rsplit(' ').next()).collect::<Vec<_>>().join(" ")
 }
 
 /// `--bundle` and `-b`, or `--bundle` alone.
@@ -105,7 +129,8 @@ mod tests {
             for command in COMMANDS {
                 assert!(script.contains(command.name), "{shell}: {}", command.name);
             }
-            for option in scopes().flat_map(|(_, options)| options) {
+            let hidden = COMMANDS.iter().flat_map(|command| command.options).filter(|option| option.hidden);
+            for option in scopes().flat_map(|(_, options)| options).chain(hidden) {
                 let name = if shell == "fish" {
                     format!("-l {}", option.long)
                 } else {
@@ -113,6 +138,11 @@ mod tests {
                 };
                 assert_eq!(script.contains(&name), !option.hidden, "{shell}: {name}");
             }
+        }
+        // Each argument that has a name of ours is known.
+        for command in COMMANDS.iter().filter(|command| !command.arguments.is_empty()) {
+            let new = matches!(command.verb, Verb::Create | Verb::Run);
+            assert_eq!(places(command).is_empty(), new, "{}", command.name);
         }
         let error = script(OsStr::new("tcsh")).expect_err("no such script").to_string();
         assert_eq!(error, "no completion for the shell \"tcsh\" (hint: there is bash, zsh and fish)");

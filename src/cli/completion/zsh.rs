@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{COMMANDS, GLOBAL, OptionSpec, Place, Values, places, shown, spellings, values};
+use super::{COMMANDS, OptionSpec, Place, Values, last_words, places, scopes, spellings, values};
 
 const FUNCTIONS: &str = r##"#compdef davit
 # zsh completion for davit, made by: davit completion zsh
@@ -50,10 +50,12 @@ fi
 pub(super) fn script() -> String {
     let mut commands = String::new();
     let mut cases = String::new();
-    for command in COMMANDS {
+    let mut scopes = scopes();
+    let program = scopes.next().map(|(_, options)| options).unwrap_or_default();
+    for (command, (_, options)) in COMMANDS.iter().zip(scopes) {
         let _ = writeln!(commands, "        '{}:{}'", command.name, escaped(command.summary));
         let _ = write!(cases, "    {})\n        _arguments", command.name);
-        for spec in shown(command.options).flat_map(specifications) {
+        for spec in options.into_iter().flat_map(specifications) {
             let _ = write!(cases, " \\\n            {spec}");
         }
         for (at, place) in places(command).into_iter().enumerate() {
@@ -62,7 +64,7 @@ pub(super) fn script() -> String {
         cases.push_str(" && ret=0\n        ;;\n");
     }
     let mut global = String::new();
-    for spec in shown(GLOBAL).flat_map(specifications) {
+    for spec in program.into_iter().flat_map(specifications) {
         let _ = writeln!(global, "        {spec} \\");
     }
     FUNCTIONS.replace("CASES", &cases).replace("GLOBAL", &global).replace("COMMANDS", &commands)
@@ -94,6 +96,8 @@ fn position(at: usize, place: Place) -> String {
         Place::Containers => "'*: :_davit_containers'".to_string(),
         Place::Signal => format!("'{at}: :_davit_signals'"),
         Place::Command => format!("'{at}: :_davit_commands'"),
+        Place::SubCommand(commands) => format!("'{at}:command:({})'", last_words(commands)),
+        Place::Files => format!("'{at}: :_files'"),
         Place::Shell => format!("'{at}:shell:(bash zsh fish)'"),
     }
 }
