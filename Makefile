@@ -49,6 +49,7 @@ bench-seccomp: ## Docker's seccomp profile: compiling and loading it, beside lib
 lint: ## formatting, clippy, and cargo-deny where it is installed
 	cargo fmt --all -- --check
 	cargo clippy --locked --all-targets -- -D warnings
+	cargo clippy --locked --test callers -- -D warnings
 	@if cargo deny --version >/dev/null 2>&1; then \
 		cargo deny --all-features check --hide-inclusion-graph licenses bans sources; \
 	else \

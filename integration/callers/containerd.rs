@@ -17,6 +17,7 @@ pub struct Containerd {
     pub daemon: Daemon,
     pub place: Place,
     front: Vec<String>,
+    systemd: bool,
 }
 
 /// Gives a daemon, or leaves the test where containerd is not installed.
@@ -33,26 +34,29 @@ pub(crate) use containerd;
 impl Containerd {
     /// None if it is not installed.
     pub fn start() -> Option<Self> {
-        let containerd = installed("containerd").then(|| Self::in_place(Place::new(), &[]))?;
+        let containerd = installed("containerd").then(|| Self::in_place(Place::new(), &[], false))?;
         containerd.load(&containerd.place.name, image::NAME, &["sh"]);
         Some(containerd)
     }
 
-    /// By way of a program that runs its last arguments; without an image.
-    pub fn in_place(place: Place, front: &[&str]) -> Self {
+    /// By way of a program that runs its last arguments; without an image; with the systemd driver as
+    /// the file tells to have it, or without.
+    pub fn in_place(place: Place, front: &[&str], systemd: bool) -> Self {
         place.link_runtime("davit");
         let front: Vec<String> = front.iter().map(|word| (*word).to_string()).collect();
-        Self { daemon: Self::daemon(&place, &front), place, front }
+        Self { daemon: Self::daemon(&place, &front, systemd), place, front, systemd }
     }
 
-    fn daemon(place: &Place, front: &[String]) -> Daemon {
+    fn daemon(place: &Place, front: &[String], systemd: bool) -> Daemon {
         let socket = place.path("containerd.sock");
-        let config = if host::capable(24) {
-            CONTRIB.to_string()
-        } else {
-            let text = std::fs::read_to_string(CONTRIB).unwrap();
-            place.file("config.toml", &format!("{text}\n{NO_LOWER_SCORES}"))
-        };
+        let mut text = std::fs::read_to_string(CONTRIB).unwrap();
+        if systemd {
+            text = text.replace("# SystemdCgroup", "SystemdCgroup");
+        }
+        if !host::capable(24) {
+            text = format!("{text}\n{NO_LOWER_SCORES}");
+        }
+        let config = place.file("config.toml", &text);
         let command = place.cmd(&["containerd", "--config", &config]).args([
             "--root",
             &place.path("data"),
@@ -84,7 +88,7 @@ impl Containerd {
     /// Ends the daemon with the signal and starts it again.
     pub fn restart_daemon(&mut self, signal: Signal) {
         self.daemon.end(signal);
-        self.daemon = Self::daemon(&self.place, &self.front);
+        self.daemon = Self::daemon(&self.place, &self.front, self.systemd);
     }
 
     /// `ctr` with these arguments; its namespace is also the parent of the cgroups.

@@ -40,11 +40,16 @@ const NETWORK: &str = r#"{ "cniVersion": "0.4.0", "name": "test", "plugins": [{ 
 impl Cri {
     /// None if something is not installed.
     pub fn start() -> Option<Self> {
-        let there = installed("containerd") && installed("curl") && Path::new("/usr/lib/cni/bridge").exists();
-        there.then(|| Self::in_place(Place::new()))
+        Self::with(false)
     }
 
-    fn in_place(place: Place) -> Self {
+    /// With the systemd driver, or without.
+    pub fn with(systemd: bool) -> Option<Self> {
+        let there = installed("containerd") && installed("curl") && Path::new("/usr/lib/cni/bridge").exists();
+        there.then(|| Self::in_place(Place::new(), systemd))
+    }
+
+    fn in_place(place: Place, systemd: bool) -> Self {
         let dir = place.dir.to_str().unwrap();
         place.file("etc/cni/net.d/10-test.conflist", &NETWORK.replace("DIR", dir));
         for name in ["work", "opt/cni", "run"] {
@@ -56,7 +61,7 @@ impl Cri {
              mount --bind {dir}/opt /opt && mkdir -p /run/containerd && mount --bind {dir}/run /run/containerd && exec \"$@\""
         );
         let front = ["unshare", "--mount", "--net", "--propagation", "slave", "/bin/sh", "-c", &script, "sh"];
-        let containerd = Containerd::in_place(place, &front);
+        let containerd = Containerd::in_place(place, &front, systemd);
         containerd.load(
             "k8s.io",
             "registry.k8s.io/pause:3.6",
@@ -142,9 +147,20 @@ impl Cri {
     /// Starts a pod whose network is this `NamespaceMode`; `more` adds to its `LinuxPodSandboxConfig`.
     #[track_caller]
     pub fn pod(&self, name: &str, network: u64, more: impl Fn(Message) -> Message) -> Pod<'_> {
-        let cgroup = format!("{}/{name}", self.containerd.place.cgroup());
+        self.pod_in(&format!("{}/{name}", self.containerd.place.cgroup()), name, network, more)
+    }
+
+    /// The same below this cgroup or slice.
+    #[track_caller]
+    pub fn pod_in(
+        &self,
+        cgroup: &str,
+        name: &str,
+        network: u64,
+        more: impl Fn(Message) -> Message,
+    ) -> Pod<'_> {
         let security = Message::new().message(1, &Message::new().number(1, network).number(2, CONTAINER));
-        let linux = more(Message::new().text(1, &cgroup).message(2, &security));
+        let linux = more(Message::new().text(1, cgroup).message(2, &security));
         let metadata = Message::new().text(1, name).text(2, format!("uid-{name}")).text(3, "default");
         let logs = self.containerd.place.path(&format!("logs-{name}"));
         let config = Message::new().message(1, &metadata).text(3, logs).message(8, &linux);
@@ -152,7 +168,7 @@ impl Cri {
         let config = if network == NODE { config } else { config.text(2, format!("host-{name}")) };
         let request = Message::new().message(1, &config).text(2, "davit");
         let id = self.call("RunPodSandbox", &request).text(1);
-        Pod { cri: self, id, config, cgroup }
+        Pod { cri: self, id, config, cgroup: cgroup.to_string() }
     }
 
     /// `PodSandboxStatus` or `ContainerStatus`.

@@ -72,7 +72,10 @@ impl Docker {
                 "--cgroup-parent",
                 &place.cgroup(),
             ]);
-        let command = command.args(more).env("PATH", &place.search_path()).wrap(front);
+        // systemd's driver, the default on v2, is what `systemd.rs` asks for.
+        let driver = more.iter().any(|option| option.starts_with("native.cgroupdriver="));
+        let driver: &[&str] = if driver { &[] } else { &["--exec-opt", "native.cgroupdriver=cgroupfs"] };
+        let command = command.args(driver).args(more).env("PATH", &place.search_path()).wrap(front);
         Daemon::start(place, "dockerd", command, &socket)
     }
 

@@ -34,4 +34,5 @@ mod protobuf;
 )]
 #[path = "../support/mod.rs"]
 mod support;
+mod systemd;
 mod timings;

@@ -18,6 +18,8 @@ const LOW_LIMITS: &str = "[containers]\ndefault_ulimits = [\"nofile=1024:1024\",
 pub struct Podman {
     pub place: Place,
     config: String,
+    manager: &'static str,
+    parent: String,
 }
 
 /// Gives a Podman, or leaves the test where it is not installed.
@@ -34,10 +36,13 @@ pub(crate) use podman;
 impl Podman {
     /// None if it is not installed.
     pub fn start() -> Option<Self> {
-        (installed("podman") && installed("conmon")).then(|| Self::in_place(Place::new()))
+        let place = (installed("podman") && installed("conmon")).then(Place::new)?;
+        let parent = place.cgroup();
+        Some(Self::in_place(place, "cgroupfs", parent))
     }
 
-    fn in_place(place: Place) -> Self {
+    /// With this cgroup manager, and with containers below this cgroup or slice.
+    pub fn in_place(place: Place, manager: &'static str, parent: String) -> Self {
         let archive = image::archive(&place.dir, "image.tar", image::NAME, &["sh"]);
         let config = if host::capable(24) {
             CONTRIB.to_string()
@@ -45,7 +50,7 @@ impl Podman {
             let text = std::fs::read_to_string(CONTRIB).unwrap();
             place.file("containers.conf", &format!("{text}\n{LOW_LIMITS}"))
         };
-        let podman = Self { place, config };
+        let podman = Self { place, config, manager, parent };
         podman.runtime("davit", &runtime());
         podman.run(&["load", "--quiet", "--input", archive.to_str().unwrap()]).code(0);
         podman
@@ -63,7 +68,7 @@ impl Podman {
     /// `podman` without a runtime.
     pub fn bare_cmd(&self) -> Cmd {
         let path = |name| self.place.path(name);
-        let cmd = self.place.cmd(&["podman", "--cgroup-manager", "cgroupfs", "--events-backend", "file"]);
+        let cmd = self.place.cmd(&["podman", "--cgroup-manager", self.manager, "--events-backend", "file"]);
         cmd.args(["--root", &path("storage"), "--runroot", &path("run"), "--tmpdir", &path("tmp")])
             .args(["--network-config-dir", &path("networks")])
             .env("CONTAINERS_CONF", &self.config)
@@ -92,9 +97,8 @@ impl Podman {
 
     /// `podman VERB OPTIONS IMAGE`, to which the program is to be added: without a network unless one is named.
     pub fn start_cmd(&self, verb: &str, options: &[&str]) -> Cmd {
-        let parent = self.place.cgroup();
         let network: &[&str] = if options.contains(&"--network") { &[] } else { &["--network", "none"] };
-        let cmd = self.cmd(&[verb, "--cgroup-parent", &parent]).args(network);
+        let cmd = self.cmd(&[verb, "--cgroup-parent", &self.parent]).args(network);
         cmd.args(options).args([image::NAME])
     }
 
