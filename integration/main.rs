@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod adversity;
+mod annotations;
 mod apparmor;
 mod attacks_more;
 mod caller_commands;

@@ -15,9 +15,11 @@ use davit::log::Log;
 #[global_allocator]
 static ALLOCATOR: davit::sys::alloc::Arena = davit::sys::alloc::Arena;
 
-/// Runs one command line, without the program's name; gives the exit code.
+/// Runs one command line; gives the exit code.
 fn run(args: Vec<OsString>) -> i32 {
-    match cli::parse(args.into_iter()) {
+    let mut args = args.into_iter();
+    let name = args.next().unwrap_or_default();
+    match cli::parse_as(&name, args) {
         Ok(invocation) => carry_out(&invocation),
         Err(fault) => {
             // A closed stdout does not make the fault another one.

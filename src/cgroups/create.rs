@@ -30,7 +30,8 @@ impl Cgroup {
         if plan.scope.is_some() {
             return Self::before_scope(plan);
         }
-        let mut making = Making { plan, cgroup: Self::default(), index: Vec::new(), started: false };
+        let mut making =
+            Making { plan, cgroup: Self::default(), index: Vec::new(), started: false, first_in: None };
         match making.run() {
             Ok(()) => Ok(making.cgroup),
             Err(error) => {
@@ -65,12 +66,18 @@ pub(super) struct Making<'p> {
     pub(super) index: Vec<Option<usize>>,
     /// systemd has started the unit: its cgroups are there, with init in them, and count as made.
     pub(super) started: bool,
+    /// Who is moved into the new cgroup before its parent, where it is now, hands controllers down: that it can't with a
+    /// process of its own.
+    pub(super) first_in: Option<i32>,
 }
 
 impl Making<'_> {
     pub(super) fn run(&mut self) -> Result<()> {
         for at in 0..self.plan.directories.len() {
             self.directory(at)?;
+        }
+        if let Some(pid) = self.first_in {
+            self.cgroup.attach(pid)?;
         }
         if self.cgroup.is_v2() {
             self.prepare_v2()?;
@@ -299,7 +306,7 @@ impl Making<'_> {
 }
 
 /// Enables the controllers for the directory's children. What can't be enabled shows when a limit needs it.
-fn enable(directory: &Path, controllers: &[&str]) {
+pub(super) fn enable(directory: &Path, controllers: &[&str]) {
     let path = file::join(directory, "cgroup.subtree_control");
     let all: Vec<_> = controllers.iter().map(|name| format!("+{name}")).collect();
     if file::write_at(CWD, &path, all.join(" ").as_bytes()).is_err() && all.len() > 1 {

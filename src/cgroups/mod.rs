@@ -6,6 +6,7 @@
 
 mod cpuset;
 mod create;
+mod delegate;
 mod device_program;
 mod devices;
 mod devices_update;

@@ -1,5 +1,6 @@
 //! Gives a cgroup to the container's user (config-linux.md, "Cgroup ownership").
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 
 use rustix::fs::{AtFlags, Uid, chownat};
@@ -20,22 +21,30 @@ impl Cgroup {
     /// # Errors
     /// The path that could not be given away.
     pub(super) fn give(&self, uid: Option<u32>) -> Result<()> {
-        let (Some(uid), Some(directory), [recorded]) = (uid, &self.fd, &self.record.directories[..]) else {
-            return Ok(());
-        };
-        let listed = file::read_raw(Path::new(LIST));
-        let listed = String::from_utf8_lossy(listed.as_deref().unwrap_or(FALLBACK)).into_owned();
-        let names = listed.lines().filter(|name| !name.is_empty() && !name.contains('/'));
-        for name in std::iter::once(".").chain(names) {
-            match chownat(directory, name, Some(Uid::from_raw(uid)), None, AtFlags::SYMLINK_NOFOLLOW) {
-                // Files of controllers that the cgroup does not have.
-                Ok(()) | Err(Errno::NOENT) => {}
-                Err(errno) => {
-                    let path = file::join(&recorded.path, name);
-                    return Err(Error::system(format_args!("give {} to uid {uid}", path.display()), errno));
-                }
+        match (uid, &self.fd, &self.record.directories[..]) {
+            (Some(uid), Some(directory), [recorded]) => give(directory.as_fd(), &recorded.path, uid),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Gives one directory, which has this path, and its files.
+///
+/// # Errors
+/// The path that could not be given away.
+pub(super) fn give(directory: BorrowedFd<'_>, path: &Path, uid: u32) -> Result<()> {
+    let listed = file::read_raw(Path::new(LIST));
+    let listed = String::from_utf8_lossy(listed.as_deref().unwrap_or(FALLBACK)).into_owned();
+    let names = listed.lines().filter(|name| !name.is_empty() && !name.contains('/'));
+    for name in std::iter::once(".").chain(names) {
+        match chownat(directory, name, Some(Uid::from_raw(uid)), None, AtFlags::SYMLINK_NOFOLLOW) {
+            // Files of controllers that the cgroup does not have.
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => {
+                let path = file::join(path, name);
+                return Err(Error::system(format_args!("give {} to uid {uid}", path.display()), errno));
             }
         }
-        Ok(())
     }
+    Ok(())
 }

@@ -33,8 +33,13 @@ impl Cgroup {
         }
         let record =
             Record { driver: Driver::Systemd, unit: self.record.unit.clone(), directories: Vec::new() };
-        let mut making =
-            Making { plan, cgroup: Self { record, ..Self::default() }, index: Vec::new(), started: true };
+        let mut making = Making {
+            plan,
+            cgroup: Self { record, ..Self::default() },
+            index: Vec::new(),
+            started: true,
+            first_in: scope.subgroup.as_ref().map(|_| pid),
+        };
         // If this fails, the record that was made of the plan names all that may be there.
         making.run()?;
         self.record = making.cgroup.record;
@@ -49,7 +54,9 @@ impl Cgroup {
                 u32::try_from(pid).map_err(|_| Error::new(Kind::System, format!("{pid} is no pid")))?;
             properties.push(Property::new("PIDs", Value::Array("u".into(), vec![Value::U32(number)])));
         }
-        let main = self.main().map(std::path::Path::to_path_buf);
+        let levels = scope.subgroup.as_ref().map_or(0, |path| path.components().count());
+        let main =
+            self.main().and_then(|main| main.ancestors().nth(levels)).map(std::path::Path::to_path_buf);
         let ours = || main.as_deref().is_some_and(|directory| systemd::holds(directory, pid));
         match scope.unit.start(&properties, ours)? {
             Started::Done(unknown) => {

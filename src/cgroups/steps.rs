@@ -24,6 +24,9 @@ pub struct CgroupPlan {
     pub scope: Option<ScopePlan>,
     /// config.json has a `linux.cgroupsPath`.
     pub explicit_path: bool,
+    /// v2: a cgroup below the container's that is the container's own to manage; init is moved into it, with a cgroup
+    /// namespace once that has the container's as its root.
+    pub delegate: Option<PathBuf>,
     /// The uid that the v2 cgroup is given to (config-linux.md, "Cgroup ownership").
     pub owner: Option<u32>,
     /// What config.json asks for and is left out by design; for the log.
@@ -37,6 +40,8 @@ pub struct ScopePlan {
     pub unit: Unit,
     /// A slice has no processes of its own when it starts; init is moved into it then.
     pub is_slice: bool,
+    /// v2: the container's cgroup is this one below the unit's.
+    pub subgroup: Option<PathBuf>,
     /// What it is made with, but for init's pid. The last of a name counts.
     pub properties: Vec<Property>,
 }

@@ -19,6 +19,7 @@ mod types;
 mod update;
 
 use std::ffi::{OsStr, OsString};
+use std::path::Path;
 use std::time::Duration;
 
 use self::parse::{Given, parse_bool, scan, usage};
@@ -34,6 +35,29 @@ pub use self::types::{
     RunArgs, SpecArgs, StatsArgs, TableFormat, UsageError,
 };
 pub use self::update::{Limits, UpdateArgs};
+
+/// Reads a command line with the program's name, by which crun is told to run a virtual machine (`krun`,
+/// `crun-HANDLER`; features.md G21): whoever calls Davit so would not get one.
+///
+/// # Errors
+/// As [`parse`]; such a name.
+pub fn parse_as(
+    program: &OsStr,
+    args: impl Iterator<Item = OsString>,
+) -> Result<Invocation, Box<UsageError>> {
+    let invocation = parse(args)?;
+    let name = Path::new(program).file_name().unwrap_or_default().to_string_lossy();
+    let handler = if name == "krun" { Some("krun") } else { name.strip_prefix("crun-") };
+    match handler {
+        // Callers ask so what this program is.
+        Some(handler) if !matches!(invocation.command, Command::Version | Command::Help(_)) => {
+            let text = format!("called as {name:?}: davit has no handler {handler:?}");
+            let error = usage(text).hint("it runs containers as plain processes only");
+            Err(Box::new(UsageError { global: invocation.global, stdout: String::new(), error }))
+        }
+        _ => Ok(invocation),
+    }
+}
 
 /// Reads a command line; `args` comes without the program's name.
 ///

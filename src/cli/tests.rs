@@ -469,3 +469,17 @@ fn log_to_the_journal() {
     assert_eq!(log("--systemd-log --log journald:c1"), Some("journald:c1".into()));
     assert_eq!(log("--log /l --systemd-log=false"), Some("/l".into()));
 }
+
+/// [G21] A name that asks crun for a handler is refused; any other is as good as ours.
+#[test]
+fn names_of_handlers() {
+    let called = |name: &str, text: &str| parse_as(OsStr::new(name), text.split(' ').map(OsString::from));
+    for name in ["/usr/bin/krun", "krun", "crun-wasm"] {
+        let fault = called(name, "state c1").expect_err(name);
+        assert!(fault.error.to_string().contains("davit has no handler"), "{}", fault.error);
+        assert_eq!(called(name, "--version").expect(name).command, Command::Version);
+    }
+    for name in ["davit", "/usr/bin/runc", "crun", "", "notkrun"] {
+        assert!(called(name, "state c1").is_ok(), "{name}");
+    }
+}

@@ -20,11 +20,12 @@ use crate::log::Log;
 use crate::plan::activation::Listen;
 use crate::plan::rootless::Caller;
 use crate::plan::{self, Plan, Request, show};
+use crate::process::hooks::{self, Outputs, Setting};
 use crate::process::launch::Sockets;
 use crate::process::notify::{self, Notify};
 use crate::process::terminal::receiver::Receiver;
 use crate::process::terminal::session::Session;
-use crate::process::{agent, hooks, interrupt, labels, launch, own_binary, sources, start, wait};
+use crate::process::{agent, interrupt, labels, launch, own_binary, sources, start, wait};
 use crate::resctrl::{self, Group};
 use crate::sys::clone::Child;
 use crate::sys::credentials::permitted_capabilities;
@@ -112,7 +113,8 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
             log.debug(format_args!("plan: {}: {} {} [{}]", step.by, step.action, step.detail, step.path));
         }
     }
-    let mut orders = Orders::new(args, finish, &bundle, pid_file)?;
+    let mut orders =
+        Orders::new(args, finish, &bundle, pid_file, plan::annotations::pidfd_receiver(&loaded.spec))?;
     orders.find_terminal(&mut plan, args, &bundle)?;
     state_root.ensure()?;
     let store = Store::open(&state_root.path);
@@ -385,8 +387,10 @@ fn unmake(plan: &Plan, container: Container, cgroup: &Cgroup, error: Error) -> E
     if plan.hooks.any_before_program()
         && let Ok(state) = State::plain(&container.record, Status::Stopped, 0).to_json()
     {
+        let outputs = Outputs::of(&container.record).unwrap_or_default();
+        let setting = Setting::runtime(&state, &plan.bundle).writing_to(&outputs);
         for hook in &plan.hooks.poststop {
-            let _ = hooks::run(hook, &state, &plan.bundle);
+            let _ = hooks::run(hook, &setting);
         }
     }
     let _ = container.remove_dir();

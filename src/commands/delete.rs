@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::container::{Container, Id, Lock, Record, State, Status, Store};
 use crate::error::{Error, Kind, Result};
-use crate::process::hooks;
+use crate::process::hooks::{self, Outputs, Setting};
 
 /// Deletes a stopped or created container; with `force` one in any state.
 ///
@@ -92,8 +92,13 @@ pub(super) fn run_poststop(record: &Record, warn: &mut dyn FnMut(&str)) {
         Ok(state) => state,
         Err(error) => return warn(&error.context("poststop hooks").to_string()),
     };
+    let outputs = Outputs::of(record).unwrap_or_else(|error| {
+        warn(&error.context("poststop hooks").to_string());
+        Outputs::default()
+    });
+    let setting = Setting::runtime(&state, &record.bundle).writing_to(&outputs);
     for (index, hook) in record.hooks.poststop.iter().enumerate() {
-        if let Err(error) = hooks::run(hook, &state, &record.bundle) {
+        if let Err(error) = hooks::run(hook, &setting) {
             warn(&error.context(format_args!("error running poststop hook #{index}")).to_string());
         }
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::container::{Id, Lock, Record, State, Status, Store};
 use crate::error::{Error, Kind, Result};
 use crate::log::Log;
-use crate::process::hooks::{self, Setting};
+use crate::process::hooks::{self, Outputs, Setting};
 use crate::process::notify::{Manager, Notify};
 use crate::process::start::{self, Started};
 
@@ -74,5 +74,7 @@ pub(super) fn run_poststart(record: &Record) -> Result<()> {
         return Ok(());
     }
     let state = State::plain(record, Status::Running, record.init_process_pid).to_json()?;
-    hooks::run_all("poststart", &record.hooks.poststart, &Setting::runtime(&state, &record.bundle))
+    let outputs = Outputs::of(record)?;
+    let setting = Setting::runtime(&state, &record.bundle).writing_to(&outputs);
+    hooks::run_all("poststart", &record.hooks.poststart, &setting)
 }

@@ -65,7 +65,7 @@ pub fn place(
     }
     properties.push(Property::new("DefaultDependencies", Value::Bool(false)));
     let unit = Unit { name: unit, bus: manager.bus.clone() };
-    Ok((ScopePlan { unit, is_slice, properties }, directories(&manager.cgroup, &path, host)))
+    Ok((ScopePlan { unit, is_slice, subgroup: None, properties }, directories(&manager.cgroup, &path, host)))
 }
 
 fn directories(manager: &Path, path: &Path, host: &Host) -> Vec<PlannedDir> {

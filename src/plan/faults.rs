@@ -2,7 +2,9 @@
 
 use oci_spec::runtime::Spec;
 
-use super::{Request, cgroup_plan, namespaces, process, resctrl, rootfs, scheduling, seccomp, sysctl};
+use super::{
+    Request, annotations, cgroup_plan, namespaces, process, resctrl, rootfs, scheduling, seccomp, sysctl,
+};
 use crate::cgroups::{CgroupPlan, Host};
 use crate::error::Error;
 
@@ -10,6 +12,7 @@ use crate::error::Error;
 /// fault.
 pub fn faults(spec: &Spec, request: &Request<'_>, host: &Host) -> (Vec<Error>, Vec<String>) {
     let (mut faults, mut warnings) = (Vec::new(), Vec::new());
+    faults.extend(annotations::check(spec).err());
     faults.extend(namespaces::plan(spec, &request.caller).err());
     let cgroup = match cgroup_plan(spec, request, host) {
         Ok(plan) => plan,

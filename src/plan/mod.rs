@@ -1,10 +1,11 @@
 //! Spec → Plan: every decision, without side effects. Parent and child only carry it out.
 
 pub mod activation;
-mod annotations;
+pub mod annotations;
 pub mod cgroup;
 mod cgroup_owner;
 pub mod cgroup_properties;
+mod cgroup_sub;
 pub mod cgroup_systemd;
 mod cgroup_v1;
 mod cgroup_v2;
@@ -150,6 +151,7 @@ pub struct Hooks {
 /// A broken rule of the specification, or something that this host or version can't do; named by JSON path.
 pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     crate::spec::validate::check(spec)?;
+    annotations::check(spec)?;
     let process = spec.process().as_ref();
     let process = process.ok_or_else(|| Error::new(Kind::Config, "process property must not be empty"))?;
     let mut warnings = Vec::new();
@@ -244,6 +246,7 @@ fn cgroup_plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Cgroup
     let path = linux.and_then(|linux| linux.cgroups_path().as_deref());
     let mut plan = cgroup::plan(resources, path, request.id, host, request.cgroup.clone())?;
     cgroup_systemd::annotations(spec.annotations().as_ref(), &mut plan)?;
+    cgroup_sub::add(spec, &host.layout, &mut plan)?;
     Ok(plan)
 }
 
@@ -287,9 +290,11 @@ impl Plan {
         found.map(|sysctl| format!("sysctl {:?}", sysctl.key))
     }
 
-    /// Whether init, in its namespaces and with its mounts, waits for the parent: for hooks, or for network devices.
+    /// Whether init, in its namespaces and with its mounts, waits for the parent: for hooks, for network devices, or to be
+    /// moved on from the root of its cgroup namespace.
     pub fn stops_midway(&self) -> bool {
         !(self.net_devices.is_empty()
+            && self.cgroup.delegate.is_none()
             && self.hooks.prestart.is_empty()
             && self.hooks.create_runtime.is_empty())
     }

@@ -150,6 +150,7 @@ fn bind(
         attributes: options.attributes(),
         covers_proc: target == "proc",
         opens: if id_mapped || source.starts_with("/proc") { Opens::Parent } else { Opens::Init },
+        links: options.links,
     })
 }
 

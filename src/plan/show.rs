@@ -108,6 +108,10 @@ fn cgroup(plan: &Plan, list: &mut List) {
     if let Some(uid) = plan.cgroup.owner {
         list.add("parent", "give cgroup", format!("to uid {uid}"), "process.user.uid");
     }
+    if let Some(below) = &plan.cgroup.delegate {
+        let detail = format!("{} below it, with init in it", below.display());
+        list.add("parent", "delegate cgroup", detail, "annotations[\"run.oci.delegate-cgroup\"]");
+    }
     if plan.cgroup.devices.is_some() {
         list.add("parent", "set device rules", "", "linux.resources.devices");
     }

@@ -73,7 +73,7 @@ pub fn launch(
     let sent = sockets.pidfd.map_or(Ok(()), |socket| socket.send(child.pidfd.as_fd()));
     let told = sent
         .and_then(|()| attend(plan, container, cgroup, &init.proc, &parent_end, child.pid))
-        .and_then(|()| follow(plan, container, &parent_end, &progress, &child, &interrupt));
+        .and_then(|()| follow(plan, container, cgroup, &parent_end, &progress, &child, &interrupt));
     match told {
         Ok(()) => Ok(child),
         Err(error) => {
@@ -197,6 +197,7 @@ pub(super) fn let_go(channel: &OwnedFd) -> Result<()> {
 fn follow(
     plan: &Plan,
     container: &mut Container,
+    cgroup: &Cgroup,
     channel: &OwnedFd,
     progress: &Progress,
     child: &Child,
@@ -207,6 +208,7 @@ fn follow(
         match channel::next(channel).context("listen to init")? {
             Message::Ready => return Ok(()),
             Message::NamespacesReady => {
+                cgroup.delegate(&plan.cgroup, child.pid)?;
                 move_net_devices(plan, child.pid)?;
                 run_hooks(plan, container, child.pid)?;
                 container.record.phase = Phase::Created;
@@ -246,7 +248,8 @@ fn move_net_devices(plan: &Plan, pid: i32) -> Result<()> {
 /// prestart, then createRuntime: the namespaces and mounts are there, the root has not changed yet (H9).
 fn run_hooks(plan: &Plan, container: &Container, pid: i32) -> Result<()> {
     let state = State::plain(&container.record, Status::Creating, pid).to_json()?;
-    let setting = hooks::Setting::runtime(&state, &plan.bundle).dying_with_us();
+    let outputs = hooks::Outputs::of(&container.record)?;
+    let setting = hooks::Setting::runtime(&state, &plan.bundle).dying_with_us().writing_to(&outputs);
     hooks::run_all("prestart", &plan.hooks.prestart, &setting)?;
     hooks::run_all("createRuntime", &plan.hooks.create_runtime, &setting)
 }

@@ -61,8 +61,8 @@ pub fn open(plan: &Plan, proc: &Proc) -> Result<Vec<(usize, OwnedFd)>> {
 
 fn tree(index: usize, op: &MountOp, plan: &Plan) -> Result<Option<OwnedFd>> {
     match &op.action {
-        MountAction::Bind { source, recursive, opens: Opens::Parent, .. } => {
-            let tree = match mounts::clone_tree(source, *recursive) {
+        MountAction::Bind { source, recursive, opens: Opens::Parent, links, .. } => {
+            let tree = match mounts::clone_source(source, *recursive, *links) {
                 Ok(tree) => tree,
                 // An ordinary user has the right in its new user namespace only: init opens it there.
                 Err(Fault { errno: Errno::PERM, .. })

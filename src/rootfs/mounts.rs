@@ -8,7 +8,8 @@ use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
 
 use super::handle::FdPath;
-use super::paths::{Missing, open_inside, open_or_make};
+use super::options::Links;
+use super::paths::{Missing, make_link, open_inside, open_or_make};
 use super::tree::{CgroupMount, MountAction, MountOp, Parameter};
 use super::{configured, locked};
 use crate::fault::{Action, During, Fault};
@@ -30,13 +31,16 @@ pub fn carry_out(
 ) -> Result<Option<OwnedFd>, Fault> {
     let target = op.target.as_c_str();
     match &op.action {
-        MountAction::Bind { source, recursive, attributes, covers_proc, .. } => {
-            let opened = if tree.is_none() { Some(clone_tree(source, *recursive)?) } else { None };
+        MountAction::Bind { source, recursive, attributes, covers_proc, links, .. } => {
+            let opened = if tree.is_none() { Some(clone_source(source, *recursive, *links)?) } else { None };
             let Some(tree) = tree.or(opened.as_ref().map(AsFd::as_fd)) else { return Ok(None) };
+            if links.copy && is_symlink(tree)? {
+                return copy_link(root, op, tree).map(|()| None);
+            }
             if *covers_proc && !is_procfs(tree)? {
                 return Err(Fault { action: Action::NotProcfs, errno: Errno::INVAL });
             }
-            bind(root, op, tree, *attributes)?;
+            bind(root, op, tree, *attributes, *links)?;
             return Ok(None);
         }
         MountAction::Fresh { copy_up, .. } if *copy_up || tree.is_some() => {
@@ -131,11 +135,36 @@ pub(super) fn finish(op: &MountOp, mounted: BorrowedFd<'_>, target: BorrowedFd<'
 /// # Errors
 /// ENOENT, EACCES, EINVAL (unbindable), EPERM.
 pub fn clone_tree(source: &CStr, recursive: bool) -> Result<OwnedFd, Fault> {
+    clone_source(source, recursive, Links::default())
+}
+
+/// The same for a source that may be a symbolic link to be taken as it is.
+///
+/// # Errors
+/// As [`clone_tree`].
+pub fn clone_source(source: &CStr, recursive: bool, links: Links) -> Result<OwnedFd, Fault> {
     let mut flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
     if recursive {
         flags |= OpenTreeFlags::AT_RECURSIVE;
     }
+    if !links.follows_source() {
+        flags |= OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    }
     open_tree(CWD, source, flags).during(Action::Source)
+}
+
+fn is_symlink(tree: BorrowedFd<'_>) -> Result<bool, Fault> {
+    let stat = rustix::fs::fstat(tree).during(Action::Source)?;
+    Ok(rustix::fs::FileType::from_raw_mode(stat.st_mode).is_symlink())
+}
+
+/// `copy-symlink`: the link itself, not what it leads to. One that is there already must be the same.
+fn copy_link(root: BorrowedFd<'_>, op: &MountOp, link: BorrowedFd<'_>) -> Result<(), Fault> {
+    let target = rustix::fs::readlinkat(link, c"", Vec::new()).during(Action::Source)?;
+    match make_link(root, &op.target, &target) {
+        Err(errno @ Errno::EXIST) => Err(Fault { action: Action::Occupied, errno }),
+        other => other.during(Action::Target),
+    }
 }
 
 fn is_procfs(tree: BorrowedFd<'_>) -> Result<bool, Fault> {
@@ -151,11 +180,13 @@ fn bind(
     op: &MountOp,
     tree: BorrowedFd<'_>,
     attributes: Attributes,
+    links: Links,
 ) -> Result<(), Fault> {
     if attributes != Attributes::default() {
         locked::change(tree, attributes, false)?;
     }
-    let target = match open_inside(root, &op.target, false, OFlags::PATH) {
+    let itself = if links.destination { OFlags::NOFOLLOW } else { OFlags::empty() };
+    let target = match open_inside(root, &op.target, false, OFlags::PATH | itself) {
         Err(Errno::NOENT) => {
             let stat = rustix::fs::fstat(tree).during(Action::Source)?;
             let kind = rustix::fs::FileType::from_raw_mode(stat.st_mode);

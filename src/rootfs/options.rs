@@ -21,8 +21,28 @@ pub struct MountOptions {
     pub id_map: Option<bool>,
     /// What stands after `idmap=` (crun; features.md X11).
     pub id_map_text: Option<String>,
+    /// What the ends of both paths may be.
+    pub links: Links,
     /// What is not an option of ours, for the file system; comma-joined.
     pub data: String,
+}
+
+/// How a bind mount treats symbolic links where its paths end (crun; features.md X10).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Links {
+    /// `copy-symlink`: a source that is one is made anew at the destination, not mounted.
+    pub copy: bool,
+    /// `src-nofollow`: the source is bound itself, also if it is one.
+    pub source: bool,
+    /// `dest-nofollow`: it is mounted on the destination itself, also if that is one.
+    pub destination: bool,
+}
+
+impl Links {
+    /// Whether what the source leads to is bound.
+    pub fn follows_source(self) -> bool {
+        !(self.copy || self.source)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -33,7 +53,13 @@ enum Effect {
     RecursiveSet(u64),
     RecursiveClear(u64),
     CopyUp,
-    IdMap { recursive: bool },
+    IdMap {
+        recursive: bool,
+    },
+    CopyLink,
+    SourceNoFollow,
+    DestinationNoFollow,
+    /// Also what crun takes by name and no kernel can do for a whole tree: flags of a file system.
     Nothing,
 }
 
@@ -53,12 +79,17 @@ const ATTR_NOEXEC: u64 = 8;
 
 /// Sorted by name (config.md, "Linux mount options"; mount(8), "Filesystem-independent mount options").
 const OPTIONS: &[(&str, Effect)] = {
-    use Effect::{Clear, CopyUp, IdMap, Nothing, Propagation, RecursiveClear, RecursiveSet, Set};
+    use Effect::{
+        Clear, CopyLink, CopyUp, DestinationNoFollow, IdMap, Nothing, Propagation, RecursiveClear,
+        RecursiveSet, Set, SourceNoFollow,
+    };
     &[
         ("async", Clear(libc::MS_SYNCHRONOUS)),
         ("atime", Clear(libc::MS_NOATIME)),
         ("bind", Set(libc::MS_BIND)),
+        ("copy-symlink", CopyLink),
         ("defaults", Nothing),
+        ("dest-nofollow", DestinationNoFollow),
         ("dev", Clear(libc::MS_NODEV)),
         ("diratime", Clear(libc::MS_NODIRATIME)),
         ("dirsync", Set(libc::MS_DIRSYNC)),
@@ -80,18 +111,22 @@ const OPTIONS: &[(&str, Effect)] = {
         ("nosuid", Set(libc::MS_NOSUID)),
         ("nosymfollow", Set(MS_NOSYMFOLLOW)),
         ("private", Propagation(libc::MS_PRIVATE)),
+        ("rasync", Nothing),
         ("ratime", RecursiveClear(ATTR_NOATIME)),
         ("rbind", Set(libc::MS_BIND | libc::MS_REC)),
         ("rdev", RecursiveClear(ATTR_NODEV)),
         ("rdiratime", RecursiveClear(ATTR_NODIRATIME)),
+        ("rdirsync", Nothing),
         ("relatime", Set(libc::MS_RELATIME)),
         ("remount", Set(libc::MS_REMOUNT)),
         ("rexec", RecursiveClear(ATTR_NOEXEC)),
         ("ridmap", IdMap { recursive: true }),
+        ("rmand", Nothing),
         ("rnoatime", RecursiveSet(ATTR_NOATIME)),
         ("rnodev", RecursiveSet(ATTR_NODEV)),
         ("rnodiratime", RecursiveSet(ATTR_NODIRATIME)),
         ("rnoexec", RecursiveSet(ATTR_NOEXEC)),
+        ("rnomand", Nothing),
         ("rnorelatime", RecursiveClear(0)),
         ("rnostrictatime", RecursiveClear(ATTR_STRICTATIME)),
         ("rnosuid", RecursiveSet(ATTR_NOSUID)),
@@ -106,11 +141,13 @@ const OPTIONS: &[(&str, Effect)] = {
         ("rstrictatime", RecursiveSet(ATTR_STRICTATIME)),
         ("rsuid", RecursiveClear(ATTR_NOSUID)),
         ("rsymfollow", RecursiveClear(ATTR_NOSYMFOLLOW)),
+        ("rsync", Nothing),
         ("runbindable", Propagation(libc::MS_UNBINDABLE | libc::MS_REC)),
         ("rw", Clear(libc::MS_RDONLY)),
         ("shared", Propagation(libc::MS_SHARED)),
         ("silent", Set(libc::MS_SILENT)),
         ("slave", Propagation(libc::MS_SLAVE)),
+        ("src-nofollow", SourceNoFollow),
         ("strictatime", Set(libc::MS_STRICTATIME)),
         ("suid", Clear(libc::MS_NOSUID)),
         ("symfollow", Clear(MS_NOSYMFOLLOW)),
@@ -158,6 +195,9 @@ impl MountOptions {
             Effect::RecursiveSet(attribute) => self.recursive_attribute(name, attribute, true),
             Effect::RecursiveClear(attribute) => self.recursive_attribute(name, attribute, false),
             Effect::CopyUp => self.copy_up = true,
+            Effect::CopyLink => self.links.copy = true,
+            Effect::SourceNoFollow => self.links.source = true,
+            Effect::DestinationNoFollow => self.links.destination = true,
             Effect::IdMap { recursive } => self.id_map = Some(recursive),
             Effect::Nothing => {}
         }

@@ -70,14 +70,37 @@ pub fn open_or_make(root: BorrowedFd<'_>, path: &CStr, missing: Missing) -> Resu
 
 /// Most often only the last component is missing; else, or if that is a dangling link, it is a walk.
 fn make(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<OwnedFd, Errno> {
-    let slash = path.iter().rposition(|byte| *byte == b'/');
-    let (parent, name) = (&path[..slash.unwrap_or(0)], &path[slash.map_or(0, |at| at + 1)..]);
+    let (parent, name) = split(path);
     let parent = match open_inside(root, &c_string(parent)?, false, OFlags::PATH | OFlags::DIRECTORY) {
         Err(Errno::NOENT) => return walk(root, path, missing),
         other => other?,
     };
     match make_one(&parent, &c_string(name)?, missing) {
         Err(Errno::LOOP) => walk(root, path, missing),
+        other => other,
+    }
+}
+
+/// The directory, and the last component.
+fn split(path: &[u8]) -> (&[u8], &[u8]) {
+    let slash = path.iter().rposition(|byte| *byte == b'/');
+    (&path[..slash.unwrap_or(0)], &path[slash.map_or(0, |at| at + 1)..])
+}
+
+/// Makes the symbolic link `path` in the rootfs, to `target`, with what is missing of its directory. The same link may
+/// be there already.
+///
+/// # Errors
+/// EEXIST when something else is there; as [`open_or_make`].
+pub fn make_link(root: BorrowedFd<'_>, path: &CStr, target: &CStr) -> Result<(), Errno> {
+    let (parent, name) = split(path.to_bytes());
+    let parent = open_or_make(root, &c_string(parent)?, Missing::Directory)?;
+    let name = c_string(name)?;
+    match rustix::fs::symlinkat(target, &parent, &name) {
+        Err(Errno::EXIST) => match rustix::fs::readlinkat(&parent, &name, Vec::new()) {
+            Ok(there) if there.as_c_str() == target => Ok(()),
+            _ => Err(Errno::EXIST),
+        },
         other => other,
     }
 }
@@ -178,6 +201,18 @@ mod tests {
         open_or_make(root.as_fd(), c"a/file", Missing::File).unwrap();
         open_or_make(root.as_fd(), c"a/b/c", Missing::Directory).unwrap();
         assert!(path.join("a/b/c").is_dir() && path.join("a/file").is_file());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+
+    /// [X10]
+    #[test]
+    fn a_link_is_made_once() {
+        let (path, root) = scratch("link");
+        make_link(root.as_fd(), c"a/l", c"../x").unwrap();
+        make_link(root.as_fd(), c"a/l", c"../x").unwrap();
+        assert_eq!(std::fs::read_link(path.join("a/l")).unwrap(), Path::new("../x"));
+        assert_eq!(make_link(root.as_fd(), c"a/l", c"y").unwrap_err(), Errno::EXIST);
+        assert_eq!(make_link(root.as_fd(), c"a", c"y").unwrap_err(), Errno::EXIST);
         std::fs::remove_dir_all(path).unwrap();
     }
 

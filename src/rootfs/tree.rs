@@ -2,6 +2,7 @@
 
 use std::ffi::CString;
 
+use super::options::Links;
 use crate::sys::mount::Attributes;
 
 /// The container's file tree.
@@ -131,6 +132,8 @@ pub enum MountAction {
         covers_proc: bool,
         /// Who opens the source, and when.
         opens: Opens,
+        /// Whether symbolic links at the ends are followed.
+        links: Links,
     },
     /// Every cgroup v1 hierarchy below a tmpfs.
     CgroupV1 {

@@ -18,7 +18,7 @@ unsafe extern "C" fn main(argc: libc::c_int, argv: *const *const libc::c_char) -
     davit::sys::exec::remember_arguments(argv);
     let count = usize::try_from(argc).unwrap_or(0);
     let mut args = Vec::with_capacity(count);
-    for index in 1..count {
+    for index in 0..count {
         // SAFETY: index < argc, so this is one of the strings.
         let text = unsafe { CStr::from_ptr(*argv.add(index)) };
         args.push(OsString::from(OsStr::from_bytes(text.to_bytes())));

@@ -6,8 +6,9 @@ use super::Finish;
 use crate::cli::CreateArgs;
 use crate::error::Result;
 use crate::plan::Plan;
+use crate::plan::annotations::PIDFD_RECEIVER;
 use crate::process::notify::Manager;
-use crate::process::pidfd_socket::PidfdSocket;
+use crate::process::pidfd_socket::{OPTION, PidfdSocket};
 use crate::process::terminal::receiver::Receiver;
 use crate::process::unix_socket;
 
@@ -31,12 +32,21 @@ impl Orders {
     ///
     /// # Errors
     /// Nobody listens there.
-    pub fn new(args: &CreateArgs, finish: Finish, bundle: &Path, pid_file: Option<PathBuf>) -> Result<Self> {
-        let connect = |path: &PathBuf| PidfdSocket::connect(&unix_socket::place(bundle, path));
+    pub fn new(
+        args: &CreateArgs,
+        finish: Finish,
+        bundle: &Path,
+        pid_file: Option<PathBuf>,
+        receiver: Option<&Path>,
+    ) -> Result<Self> {
+        let by_option = args.pidfd_socket.as_deref().map(|path| (path, OPTION.to_string()));
+        let pidfd = by_option.or(receiver.map(|path| (path, format!("annotations[{PIDFD_RECEIVER:?}]"))));
         Ok(Self {
             finish,
             pid_file,
-            pidfd: args.pidfd_socket.as_ref().map(connect).transpose()?,
+            pidfd: pidfd
+                .map(|(path, asked)| PidfdSocket::connect(&unix_socket::place(bundle, path), &asked))
+                .transpose()?,
             manager: if finish == Finish::Wait { None } else { Manager::connect()? },
             terminal: Receiver::default(),
         })

@@ -10,7 +10,7 @@ use oci_spec::runtime::Hook;
 use rustix::fs::Mode;
 use rustix::io::Errno;
 
-use super::{Preparation, Setting, carry_out};
+use super::{Outputs, Preparation, Setting};
 use crate::container::{Record, State, StateText, Status};
 use crate::error::Result;
 use crate::fault::Fault;
@@ -28,19 +28,25 @@ const OUTPUT_LIMIT: usize = 440;
 pub struct States {
     creating: StateText,
     created: StateText,
+    /// For createContainer hooks only: once the root has changed, init keeps nothing of the host open.
+    outputs: Outputs,
 }
 
 impl States {
     /// None if there are no such hooks.
     ///
     /// # Errors
-    /// A path is not UTF-8.
+    /// A path is not UTF-8; a file for the output can't be opened.
     pub fn prepare(plan: &Plan, record: &Record) -> Result<Option<Self>> {
         if plan.hooks.create_container.is_empty() && plan.hooks.start_container.is_empty() {
             return Ok(None);
         }
         let text = |status| State::plain(record, status, 0).around_pid();
-        Ok(Some(Self { creating: text(Status::Creating)?, created: text(Status::Created)? }))
+        let outputs = match plan.hooks.create_container.is_empty() {
+            true => Outputs::default(),
+            false => Outputs::of(record)?,
+        };
+        Ok(Some(Self { creating: text(Status::Creating)?, created: text(Status::Created)?, outputs }))
     }
 }
 
@@ -67,7 +73,7 @@ pub fn create_container(
         rustix::process::umask(Mode::from_raw_mode(0o022));
         Ok(())
     });
-    let setting = Setting { env: Some(Vec::new()), ..setting(&state, umask) };
+    let setting = Setting { env: Some(Vec::new()), outputs: Some(&states.outputs), ..setting(&state, umask) };
     run(hooks, Step::CreateContainer, &setting, progress, channel);
     Ok(())
 }
@@ -97,6 +103,7 @@ fn setting(state: &[u8], prepare: Preparation) -> Setting<'_> {
         dies_with_us: true,
         inside: true,
         output_limit: OUTPUT_LIMIT,
+        outputs: None,
         prepare: Some(prepare),
     }
 }
@@ -106,7 +113,7 @@ fn run(hooks: &[Hook], step: Step, setting: &Setting<'_>, progress: &Progress, c
     signal::ignore_broken_pipes(true);
     for (index, hook) in hooks.iter().enumerate() {
         progress.at(step, index);
-        if let Err(error) = carry_out(hook, setting) {
+        if let Err(error) = super::run(hook, setting) {
             let fault = Fault::from(Errno::CANCELED);
             channel::send_failed(channel, progress.position(), fault, error.to_string().as_bytes());
             exit_now(1);

@@ -1,7 +1,10 @@
 //! Hooks: one program with the state on its stdin, in the runtime's namespaces or (`inside`) in the container's.
 
+use std::collections::BTreeMap;
 use std::ffi::{CStr, OsStr};
+use std::fs::File;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -18,7 +21,9 @@ mod talk;
 #[cfg(test)]
 mod tests;
 
+use crate::container::Record;
 use crate::error::{Context, Error, Kind, Result, errno_text};
+use crate::plan::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
 use crate::sys::process::{before_exec, close_on_exec_from};
 use family::Family;
 use talk::Talk;
@@ -28,6 +33,43 @@ const OUTPUT_LIMIT: usize = 4096;
 
 /// What the process of a hook does before it executes the hook.
 pub type Preparation = Arc<dyn Fn() -> Result<(), Errno> + Send + Sync>;
+
+/// Files that take what hooks say, in place of the error's text (crun's annotations; X19).
+#[derive(Debug, Default)]
+pub struct Outputs {
+    stdout: Option<File>,
+    stderr: Option<File>,
+    /// Their names, for errors.
+    names: Vec<String>,
+}
+
+impl Outputs {
+    /// Opens those that the annotations name, to append to them; relative names start in the bundle. A file that is
+    /// missing is made, mode 0600: nobody knows what hooks say.
+    ///
+    /// # Errors
+    /// `annotations["run.oci.hooks.stdout"]: open …: permission denied`.
+    pub fn open(annotations: &BTreeMap<String, String>, bundle: &Path) -> Result<Self> {
+        let mut names = Vec::new();
+        let mut open = |key: &str| {
+            let Some(name) = annotations.get(key).filter(|name| !name.is_empty()) else { return Ok(None) };
+            let path = bundle.join(name);
+            let file = File::options().append(true).create(true).mode(0o600).open(&path);
+            names.push(path.display().to_string());
+            file.with_context(|| format!("annotations[{key:?}]: open {}", path.display())).map(Some)
+        };
+        let (stdout, stderr) = (open(HOOKS_STDOUT)?, open(HOOKS_STDERR)?);
+        Ok(Self { stdout, stderr, names })
+    }
+
+    /// Those of a container; nothing is opened where no annotation names any.
+    ///
+    /// # Errors
+    /// As [`Outputs::open`].
+    pub fn of(record: &Record) -> Result<Self> {
+        Self::open(&record.annotations, &record.bundle)
+    }
+}
 
 /// What the hooks of one kind have in common.
 pub struct Setting<'a> {
@@ -43,6 +85,8 @@ pub struct Setting<'a> {
     inside: bool,
     /// Bytes of each output stream that an error shows.
     output_limit: usize,
+    /// Files that take the output.
+    outputs: Option<&'a Outputs>,
     prepare: Option<Preparation>,
 }
 
@@ -56,8 +100,15 @@ impl<'a> Setting<'a> {
             dies_with_us: false,
             inside: false,
             output_limit: OUTPUT_LIMIT,
+            outputs: None,
             prepare: None,
         }
+    }
+
+    /// Their output goes there.
+    pub fn writing_to(mut self, outputs: &'a Outputs) -> Self {
+        self.outputs = Some(outputs);
+        self
     }
 
     /// Without the runtime the container dies, and a hook for it would work on nothing.
@@ -73,17 +124,9 @@ impl<'a> Setting<'a> {
 /// `error running createRuntime hook #0: exit status 1, stdout: , stderr: `.
 pub fn run_all(kind: &str, hooks: &[Hook], setting: &Setting<'_>) -> Result<()> {
     for (index, hook) in hooks.iter().enumerate() {
-        carry_out(hook, setting).with_context(|| format!("error running {kind} hook #{index}"))?;
+        run(hook, setting).with_context(|| format!("error running {kind} hook #{index}"))?;
     }
     Ok(())
-}
-
-/// Runs one hook in the runtime's namespaces.
-///
-/// # Errors
-/// As [`carry_out`].
-pub fn run(hook: &Hook, state_json: &[u8], cwd: &Path) -> Result<()> {
-    carry_out(hook, &Setting::runtime(state_json, cwd))
 }
 
 /// Runs one hook: the state on its stdin, its output caught, killed with its children when its time is over.
@@ -95,7 +138,7 @@ pub fn run(hook: &Hook, state_json: &[u8], cwd: &Path) -> Result<()> {
 /// # Errors
 /// `exec /x: no such file or directory`, `exit status 1, stdout: …, stderr: …`, `signal: killed, …`,
 /// `hook ran past specified timeout of 1.0s`.
-fn carry_out(hook: &Hook, setting: &Setting<'_>) -> Result<()> {
+pub fn run(hook: &Hook, setting: &Setting<'_>) -> Result<()> {
     let path = hook.path();
     if !path.is_absolute() {
         return Err(Error::new(Kind::Config, format!("hook path {} is not absolute", path.display())));
@@ -126,7 +169,14 @@ fn carry_out(hook: &Hook, setting: &Setting<'_>) -> Result<()> {
             Err(Error::new(Kind::System, format!("hook ran past specified timeout of {seconds:.1}s")))
         }
         _ if status.success() => Ok(()),
-        _ => Err(Error::new(Kind::System, talk.failure(status))),
+        _ => Err(with_outputs(Error::new(Kind::System, talk.failure(status)), setting)),
+    }
+}
+
+fn with_outputs(error: Error, setting: &Setting<'_>) -> Error {
+    match setting.outputs.map(|outputs| outputs.names.join(" and ")) {
+        Some(names) if !names.is_empty() => error.hint(format!("what it said is in {names}")),
+        _ => error,
     }
 }
 
@@ -152,7 +202,11 @@ fn command(hook: &Hook, setting: &Setting<'_>) -> Command {
     if let Some(cwd) = setting.cwd {
         command.current_dir(if cwd.is_dir() { cwd } else { Path::new("/") });
     }
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let to = |file: fn(&Outputs) -> &Option<File>| {
+        let file = setting.outputs.and_then(|outputs| file(outputs).as_ref()?.try_clone().ok());
+        file.map_or_else(Stdio::piped, Stdio::from)
+    };
+    command.stdin(Stdio::piped()).stdout(to(|outputs| &outputs.stdout)).stderr(to(|outputs| &outputs.stderr));
     command.process_group(0);
     close_on_exec_from(&mut command, 3);
     if setting.dies_with_us {

@@ -14,7 +14,7 @@ fn sh(script: &str) -> Hook {
 }
 
 fn text(hook: &Hook) -> String {
-    run(hook, b"{}", Path::new("/")).expect_err("fails").to_string()
+    run(hook, &Setting::runtime(b"{}", Path::new("/"))).expect_err("fails").to_string()
 }
 
 /// [H14] [H18] The error says how it ended and what it said.
@@ -42,14 +42,17 @@ fn the_path_is_absolute() {
 /// [H3] [H4] args[0] is the name as given; env is exactly what is given, or the runtime's own.
 #[test]
 fn args_and_env_are_as_given() {
-    run(&hook(&["a name", "-c", "test \"$0\" = 'a name'"]), b"{}", Path::new("/")).expect("argv[0]");
+    run(&hook(&["a name", "-c", "test \"$0\" = 'a name'"]), &Setting::runtime(b"{}", Path::new("/")))
+        .expect("argv[0]");
     let mut with_env = sh("test \"$A\" = 1=2 && test -z \"$HOME\"");
     with_env.set_env(Some(vec!["A=1=2".into()]));
-    run(&with_env, b"{}", Path::new("/")).expect("only its own");
+    run(&with_env, &Setting::runtime(b"{}", Path::new("/"))).expect("only its own");
     let path = std::env::var("PATH").expect("a path");
-    run(&sh(&format!("test \"$PATH\" = {path:?}")), b"{}", Path::new("/")).expect("inherited");
-    run(&sh("test \"$PWD\" = /proc"), b"{}", Path::new("/proc")).expect("cwd");
-    run(&sh("test \"$PWD\" = /"), b"{}", Path::new("/no/such/bundle")).expect("bundle gone");
+    run(&sh(&format!("test \"$PATH\" = {path:?}")), &Setting::runtime(b"{}", Path::new("/")))
+        .expect("inherited");
+    run(&sh("test \"$PWD\" = /proc"), &Setting::runtime(b"{}", Path::new("/proc"))).expect("cwd");
+    run(&sh("test \"$PWD\" = /"), &Setting::runtime(b"{}", Path::new("/no/such/bundle")))
+        .expect("bundle gone");
 }
 
 /// [H5] Killed when the time is over; zero is no time.
@@ -62,7 +65,7 @@ fn a_slow_hook_is_killed() {
     assert!(start.elapsed() < Duration::from_secs(5));
     let mut patient = sh("true");
     patient.set_timeout(Some(i64::MAX));
-    run(&patient, b"{}", Path::new("/")).expect("no clock gets there");
+    run(&patient, &Setting::runtime(b"{}", Path::new("/"))).expect("no clock gets there");
     slow.set_timeout(Some(0));
     assert_eq!(text(&slow), "hook timeout must be greater than zero");
 }
@@ -71,10 +74,10 @@ fn a_slow_hook_is_killed() {
 #[test]
 fn the_state_is_on_stdin() {
     let large = vec![b'x'; 300_000];
-    run(&sh("test $(wc -c) = 300000"), &large, Path::new("/")).expect("all of it");
-    run(&sh("exec <&-; sleep 0.05"), &large, Path::new("/")).expect("not read");
-    run(&sh("true"), &large, Path::new("/")).expect("not read");
-    run(&sh("test \"$(cat)\" = ''"), b"", Path::new("/")).expect("empty");
+    run(&sh("test $(wc -c) = 300000"), &Setting::runtime(&large, Path::new("/"))).expect("all of it");
+    run(&sh("exec <&-; sleep 0.05"), &Setting::runtime(&large, Path::new("/"))).expect("not read");
+    run(&sh("true"), &Setting::runtime(&large, Path::new("/"))).expect("not read");
+    run(&sh("test \"$(cat)\" = ''"), &Setting::runtime(b"", Path::new("/"))).expect("empty");
 }
 
 /// [H18] Much output does not block the hook, and the error stays short.
@@ -88,7 +91,7 @@ fn much_output_is_cut() {
 #[test]
 fn a_background_process_is_not_waited_for() {
     let start = Instant::now();
-    run(&sh("sleep 3 & exit 0"), b"{}", Path::new("/")).expect("ended");
+    run(&sh("sleep 3 & exit 0"), &Setting::runtime(b"{}", Path::new("/"))).expect("ended");
     assert!(start.elapsed() < Duration::from_secs(2));
 }
 
@@ -98,7 +101,7 @@ fn no_descriptor_leaks() {
     let file = std::fs::File::open("/dev/null").expect("open");
     let leaked = rustix::io::fcntl_dupfd_cloexec(&file, 50).expect("dup");
     rustix::io::fcntl_setfd(&leaked, rustix::io::FdFlags::empty()).expect("inheritable");
-    run(&sh("test ! -e /proc/self/fd/50"), b"{}", Path::new("/")).expect("closed");
+    run(&sh("test ! -e /proc/self/fd/50"), &Setting::runtime(b"{}", Path::new("/"))).expect("closed");
 }
 
 /// [H1] In listed order, up to the first that fails.

@@ -19,12 +19,12 @@ impl Init<'_> {
     pub(super) fn open_sources(&self) -> Result<Vec<(usize, OwnedFd)>, Fault> {
         let mut sources = Vec::with_capacity(self.plan.rootfs.mounts.len());
         for (index, op) in self.plan.rootfs.mounts.iter().enumerate() {
-            let MountAction::Bind { source, recursive, opens, .. } = &op.action else { continue };
+            let MountAction::Bind { source, recursive, opens, links, .. } = &op.action else { continue };
             if *opens == Opens::InTurn || self.sources.iter().any(|(at, _)| *at == index) {
                 continue;
             }
             self.progress.at(Step::Mount, index);
-            match mounts::clone_tree(source, *recursive) {
+            match mounts::clone_source(source, *recursive, *links) {
                 Ok(tree) => sources.push((index, tree)),
                 Err(Fault { errno: Errno::MFILE, .. }) => {
                     sources.truncate(sources.len().saturating_sub(SPARE));

@@ -36,6 +36,7 @@ pub(super) fn check(spec: &Spec, faults: &mut Faults) {
         kind(mount, &path, faults);
         id_map(spec, mount, &path, faults);
         copy_up(mount, &path, faults);
+        links(mount, &path, faults);
     }
 }
 
@@ -154,6 +155,15 @@ fn copy_up(mount: &Mount, path: &str, faults: &mut Faults) {
     }
 }
 
+fn links(mount: &Mount, path: &str, faults: &mut Faults) {
+    let options = parse(mount);
+    let bind = options.is_bind() && options.flags & libc::MS_REMOUNT == 0;
+    if options.links != options::Links::default() && !bind {
+        let text = "copy-symlink, src-nofollow and dest-nofollow are for bind mounts";
+        faults.add(format!("{path}.options"), text);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::tests::{faults_with, one_fault};
@@ -192,6 +202,17 @@ mod tests {
         one_fault(with(json!({"destination": "/a", "type": "bind", "source": "/b"})), "mounts[0].type");
         one_fault(with(json!({"destination": "/a", "options": ["rbind"]})), "needs a source");
         assert!(faults_with(bind(&["rbind", "ro"])).is_empty());
+    }
+
+    /// [X10]
+    #[test]
+    fn links_are_for_binds() {
+        for option in ["copy-symlink", "src-nofollow", "dest-nofollow"] {
+            let tmpfs = json!({"destination": "/a", "type": "tmpfs", "options": [option]});
+            one_fault(with(tmpfs), "mounts[0].options: copy-symlink, src-nofollow and");
+            let bind = json!({"destination": "/a", "source": "/b", "options": ["bind", option]});
+            assert!(faults_with(with(bind)).is_empty());
+        }
     }
 
     /// [M22]
