@@ -188,3 +188,66 @@ fn a_false_proc() {
     assert!(output.code != 0 || output.stdout.starts_with(&profile.name), "{output}");
     t.assert_clean();
 }
+
+/// A container that waits, under a profile.
+fn waiting(profile: &str) -> Test {
+    let mut t = container();
+    t.config.set("process.apparmorProfile", profile);
+    t.sh("sleep 30");
+    t.detach();
+    t
+}
+
+/// What a further process says of itself.
+fn exec(t: &Test, options: &[&str]) -> Output {
+    t.cmd(&["exec"]).args(options).args([&t.id, "/bin/sh", "-c", PROBE]).output()
+}
+
+/// [P16] [V36] `exec`: under the container's profile, or another one, with and without no_new_privs; one that is not
+/// loaded is an error with the runtime's exit code.
+#[test]
+fn exec_under_a_profile() {
+    need_apparmor!();
+    let t = container();
+    let (own, other) = (Profile::load(&t, "own", "/one"), Profile::load(&t, "other", "/two"));
+    let t = waiting(&own.name);
+    assert_eq!(exec(&t, &[]).ok(), format!("{} (enforce)\ntwo\nthree", own.name));
+    for more in [&[][..], &["--no-new-privs"], &["--user", "1000:1000"]] {
+        let options = [&["--apparmor", other.name.as_str()][..], more].concat();
+        assert_eq!(exec(&t, &options).ok(), format!("{} (enforce)\none\nthree", other.name), "{more:?}");
+    }
+    only_davit!(); // its exit code
+    let output = exec(&t, &["--apparmor", "davit-test-missing"]).fails(255, "no such file or directory");
+    output.says("apparmor failed to apply profile \"davit-test-missing\"");
+}
+
+/// [L6] `exec` by a runtime that is confined itself: both profiles hold under no_new_privs.
+#[test]
+fn exec_stacked_on_the_profile_of_the_runtime() {
+    need_apparmor!();
+    only_davit!();
+    let t = container();
+    let (outer, inner) = (Profile::load(&t, "outer", "/one"), Profile::load(&t, "inner", "/two"));
+    let t = waiting(&inner.name);
+    let cmd = t.cmd(&["exec", "--no-new-privs", &t.id, "/bin/sh", "-c", PROBE]);
+    let cmd = cmd.shell(&format!("echo 'exec {}' > /proc/self/attr/exec; exec \"$@\"", outer.name));
+    assert_eq!(cmd.output().ok(), format!("{}//&{} (enforce)\nthree", inner.name, outer.name));
+}
+
+/// [L5] [Z7] `exec` writes no profile to what is only called /proc, and runs nothing unconfined then.
+#[test]
+fn exec_with_a_false_proc() {
+    need_apparmor!();
+    only_davit!();
+    let t = container();
+    let profile = Profile::load(&t, "p", "/two");
+    let t = waiting(&profile.name);
+    let fake = t.dir.join("proc/self/attr/apparmor/exec");
+    std::fs::create_dir_all(fake.parent().unwrap()).unwrap();
+    std::fs::write(&fake, "").unwrap();
+    let script = format!("mount --bind {} /proc && exec \"$@\"", t.path("proc"));
+    let cmd = t.cmd(&["exec", &t.id, "/bin/sh", "-c", PROBE]);
+    let output = cmd.shell(&script).wrap(["/usr/bin/unshare", "-m"]).output();
+    assert_eq!(std::fs::read_to_string(&fake).unwrap(), "");
+    assert!(output.code != 0 || output.stdout.starts_with(&profile.name), "{output}");
+}

@@ -297,6 +297,14 @@ fn check(rows: &[Row]) {
         let Some(t) = container(row) else { return skip("no gcc for the probe, or not x86_64") };
         t.bundle_cmd("run", &["--detach"]).output().code(0);
         assert_eq!(seen(row, t.pid()), wanted, "{}", row.what);
+        // A further process has what the first one has.
+        let pid_file = t.path("pid-of-exec");
+        t.cmd(&["exec", "--detach", "--pid-file", &pid_file, &t.id, "/probe", "34"]).output().code(0);
+        let pid = std::fs::read_to_string(&pid_file).unwrap().parse().unwrap();
+        assert_eq!(seen(row, pid), wanted, "exec: {}", row.what);
+        // Init can't end before this process, its parent now, has reaped it.
+        host::kill(pid);
+        host::wait_until("it is reaped", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
         if compare {
             let Some(t) = container(row) else { unreachable!("it was built") };
             t.write();

@@ -180,3 +180,44 @@ fn a_label_without_a_meaning() {
     output.says("process.selinuxLabel: set the label \"system_u:system_r:no_such_t:s0\" for exec");
     output.says("the loaded policy has no such context");
 }
+
+/// [P17] [V35] [L5] `exec`: the container's label, or another one; an unknown one is an error with the runtime's exit code.
+#[test]
+fn exec_with_a_label() {
+    need!(selinux(), "SELinux is disabled");
+    let mut t = Test::new();
+    t.config.set("process.selinuxLabel", DOMAIN);
+    t.sh("sleep 30");
+    t.detach();
+    let exec = |options: &[&str]| {
+        t.cmd(&["exec"]).args(options).args([&t.id, "cat", "/proc/self/attr/current"]).output()
+    };
+    let shown = |output: Output| output.ok().trim_end_matches('\0').to_string();
+    assert_eq!(shown(exec(&[])), DOMAIN);
+    let other = "system_u:system_r:container_t:s0:c3,c4";
+    for more in [&[][..], &["--no-new-privs"], &["--user", "1000:1000"]] {
+        assert_eq!(shown(exec(&[&["--process-label", other][..], more].concat())), other, "{more:?}");
+    }
+    only_davit!(); // its exit code
+    let output = exec(&["--process-label", "a:b:c:s0"]).fails(255, "invalid argument");
+    output.says("set the label \"a:b:c:s0\" for exec");
+}
+
+/// [L5] [Z7] `exec` writes no label to what is only called /proc.
+#[test]
+fn exec_with_a_false_proc() {
+    need!(selinux(), "SELinux is disabled");
+    only_davit!();
+    let mut t = Test::new();
+    t.config.set("process.selinuxLabel", DOMAIN);
+    t.sh("sleep 30");
+    t.detach();
+    let fake = t.dir.join("proc/self/attr/exec");
+    std::fs::create_dir_all(fake.parent().unwrap()).unwrap();
+    std::fs::write(&fake, "").unwrap();
+    let script = format!("mount --bind {} /proc && exec \"$@\"", t.path("proc"));
+    let cmd = t.cmd(&["exec", &t.id, "cat", "/proc/self/attr/current"]);
+    let output = cmd.shell(&script).wrap(["/usr/bin/unshare", "-m"]).output();
+    assert_eq!(std::fs::read_to_string(&fake).unwrap(), "");
+    assert!(output.code != 0 || output.stdout.starts_with(DOMAIN), "{output}");
+}

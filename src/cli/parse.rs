@@ -131,7 +131,12 @@ fn option(
     };
     if spec.kind == Kind::Flag {
         let Some(value) = value else { return Ok((spec.opt, Value::Flag(true))) };
-        let Some(on) = parse_bool(value) else {
+        let on = match (parse_bool(value), spec.opt) {
+            // crun takes any word here (features.md X9).
+            (None, Opt::Tty) => Some(value != b"no"),
+            (on, _) => on,
+        };
+        let Some(on) = on else {
             let value = String::from_utf8_lossy(value);
             return Err(usage(format!("invalid boolean value {value:?} for -{shown}: parse error")));
         };

@@ -483,3 +483,19 @@ fn names_of_handlers() {
         assert!(called(name, "state c1").is_ok(), "{name}");
     }
 }
+
+/// [X9] crun's optional value of `exec --tty`.
+#[test]
+fn exec_tty_takes_a_word() {
+    for (text, wanted) in [
+        ("exec --tty c1 sh", true),
+        ("exec --tty=yes c1 sh", true),
+        ("exec -t=1 c1 sh", true),
+        ("exec --tty=no c1 sh", false),
+        ("exec --tty=false c1 sh", false),
+    ] {
+        let Command::Exec(args) = command_of(text) else { panic!("{text}") };
+        assert_eq!(args.tty, wanted, "{text}");
+    }
+    assert!(line("exec --detach=no c1 sh").is_err(), "others are Go's");
+}
