@@ -59,6 +59,7 @@ mod schema;
 mod seccomp;
 mod seccomp_explain;
 mod seccomp_notify;
+mod seccomp_record;
 mod seccomp_start;
 mod security;
 mod selinux;

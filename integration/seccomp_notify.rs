@@ -220,6 +220,24 @@ fn the_agent_dies_later() {
     output.says("Function not implemented");
 }
 
+/// [B15] an agent in the abstract namespace, whose absence is told by what needs it.
+#[test]
+fn abstract_names() {
+    use std::os::linux::net::SocketAddrExt;
+    only_davit!();
+    let (mut t, _) = asking(&["mkdir"]);
+    let name = format!("davit-{}", t.id);
+    t.config.set("linux.seccomp.listenerPath", format!("@{name}"));
+    t.sh("mkdir /tmp/a");
+    t.run().fails(1, "failed to connect with seccomp agent");
+    t.assert_clean();
+    let address = std::os::unix::net::SocketAddr::from_abstract_name(&name).unwrap();
+    let agent = Agent::with(name, UnixListener::bind_addr(&address).unwrap());
+    let run = t.bundle_cmd("run", &[]).spawn();
+    agent.accept().serve(carried_out);
+    run.wait().ok();
+}
+
 /// [B15] without SCMP_ACT_NOTIFY nobody is asked, and nobody need be there.
 #[test]
 fn unused_listener_is_ignored() {

@@ -60,6 +60,7 @@ fn plans(spec: &Spec, text: &[u8]) {
             preserve_fds: 0,
             listen: crate::plan::activation::Listen::default(),
             seccomp_receiver: None,
+            seccomp_recorder: None,
             notify: None,
             cgroup: plan::cgroup::Options::default(),
             selinux: || false,

@@ -101,5 +101,6 @@ fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
         Command::Wait { id } => commands::wait::run(&root(), id),
         Command::SeccompDisasm(args) => commands::seccomp::disasm(args),
         Command::SeccompExplain(args) => commands::seccomp::explain(args),
+        Command::SeccompRecord(args) => commands::seccomp::record(global, args, log),
     }
 }

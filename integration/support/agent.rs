@@ -43,6 +43,11 @@ impl Agent {
 
     pub fn at(path: String) -> Self {
         let socket = UnixListener::bind(&path).unwrap();
+        Self::with(path, socket)
+    }
+
+    /// At a socket that is there.
+    pub fn with(path: String, socket: UnixListener) -> Self {
         socket.set_nonblocking(true).unwrap();
         Self { path, socket }
     }

@@ -29,7 +29,7 @@ use crate::error::{Error, Kind, Result};
 pub use self::exec::{ExecArgs, User};
 pub use self::help::{SPEC_VERSION, commit, version};
 pub use self::root::{StateRoot, default_root, in_user_namespace};
-pub use self::seccomp::SeccompArgs;
+pub use self::seccomp::{RecordArgs, SeccompArgs};
 pub use self::types::{
     CgroupManager, Command, CreateArgs, Global, Invocation, Level, LogFormat, PlanArgs, PlanFormat, Rootless,
     RunArgs, SpecArgs, StatsArgs, TableFormat, UsageError,
@@ -297,6 +297,12 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
         Verb::Validate => Command::Validate(plan_args(&mut given)?),
         Verb::SeccompDisasm => Command::SeccompDisasm(seccomp::args(operands, &mut given)?),
         Verb::SeccompExplain => Command::SeccompExplain(seccomp::args(operands, &mut given)?),
+        Verb::SeccompRecord => Command::SeccompRecord(RecordArgs {
+            id: operands.next().map(|id| id.to_string_lossy().into_owned()),
+            bundle: given.path(Opt::Bundle),
+            config: given.path(Opt::Config),
+            output: given.path(Opt::Output),
+        }),
         // A sub-command has been found before this.
         Verb::Seccomp => Command::Help(help::program()),
         Verb::Help => Command::Help(match (operands.next(), operands.next()) {
@@ -326,6 +332,7 @@ fn create_args(id: String, given: &mut Given) -> CreateArgs {
         no_pivot: given.flag(Opt::NoPivot),
         no_new_keyring: given.flag(Opt::NoNewKeyring),
         preserve_fds: given.number(Opt::PreserveFds).unwrap_or(0),
+        recorder: None,
     }
 }
 

@@ -1,4 +1,4 @@
-//! The arguments of `seccomp explain` and `seccomp disasm`.
+//! The arguments of `seccomp explain`, `seccomp disasm` and `seccomp record`.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -23,6 +23,19 @@ pub struct SeccompArgs {
     pub caps: Option<String>,
     /// `--format`.
     pub format: PlanFormat,
+}
+
+/// `seccomp record`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct RecordArgs {
+    /// The container's id, not validated yet.
+    pub id: Option<String>,
+    /// `--bundle`; `None` for the current directory.
+    pub bundle: Option<PathBuf>,
+    /// `--config`; `None` for the bundle's config.json.
+    pub config: Option<PathBuf>,
+    /// `--output`; `None` for stdout.
+    pub output: Option<PathBuf>,
 }
 
 /// Reads operands and options.

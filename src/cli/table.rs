@@ -166,6 +166,26 @@ not given, or given as \"-\", may be any. Before a negative one goes \"--\":
 Without a call: what the profile says of every call that the kernel has.",
         )
     },
+    CommandSpec {
+        arguments: "[container-id]",
+        min: 0,
+        max: 1,
+        options: &[
+            BUNDLE,
+            CONFIG,
+            text(Opt::Output, "output", "FILE", "where the profile goes, by default to stdout").short("o"),
+        ],
+        ..on_container(
+            Verb::SeccompRecord,
+            "seccomp record",
+            "run a container, note its system calls, and write a profile that allows just these",
+            "\
+The container runs to its end, as by run. Its own profile is not in force; every
+call is let through, and costs more time. The profile is a linux.seccomp object:
+
+    # davit seccomp record --bundle /run/bundle -o profile.json",
+        )
+    },
 ];
 
 /// The commands, in alphabetical order.

@@ -342,6 +342,7 @@ fn create_and_run() {
         no_pivot: true,
         no_new_keyring: true,
         preserve_fds: 2,
+        recorder: None,
     };
     assert_eq!(command_of(&format!("create {options} c1")), Command::Create(create.clone()));
     let run = RunArgs { create, detach: true, keep: true, no_subreaper: true };

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::exec::ExecArgs;
 use super::root::{StateRoot, default_root};
-use super::seccomp::SeccompArgs;
+use super::seccomp::{RecordArgs, SeccompArgs};
 use super::update::UpdateArgs;
 use crate::error::Error;
 
@@ -196,6 +196,7 @@ pub enum Command {
     },
     SeccompDisasm(SeccompArgs),
     SeccompExplain(SeccompArgs),
+    SeccompRecord(RecordArgs),
 }
 
 /// `create`.
@@ -219,6 +220,8 @@ pub struct CreateArgs {
     pub no_new_keyring: bool,
     /// `--preserve-fds`: how many, counted from fd 3 on, besides `$LISTEN_FDS`.
     pub preserve_fds: u32,
+    /// `seccomp record`: who is asked about every system call.
+    pub recorder: Option<PathBuf>,
 }
 
 /// `run`.

@@ -194,6 +194,7 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
         listen: Listen::default(),
         notify: None,
         seccomp_receiver: seccomp_receiver(),
+        seccomp_recorder: args.recorder.clone(),
         cgroup: plan::cgroup::Options {
             systemd: by_systemd.then(|| systemd::Manager::find(rootless)).transpose()?,
             rootless,

@@ -132,6 +132,7 @@ mod tests {
             listen: Listen::default(),
             selinux: || false,
             seccomp_receiver: None,
+            seccomp_recorder: None,
             notify: None,
             cgroup: crate::plan::cgroup::Options::default(),
             no_cgroup: true,

@@ -61,6 +61,7 @@ mod tests {
             notify: None,
             selinux: || false,
             seccomp_receiver: None,
+            seccomp_recorder: None,
             caller: crate::plan::rootless::Caller::ROOT,
             cgroup: Options::default(),
             no_cgroup: false,

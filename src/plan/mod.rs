@@ -68,6 +68,8 @@ pub struct Request<'a> {
     pub caller: Caller,
     /// `$RUN_OCI_SECCOMP_RECEIVER`.
     pub seccomp_receiver: Option<PathBuf>,
+    /// Who is asked about every system call, in place of the profile.
+    pub seccomp_recorder: Option<PathBuf>,
     /// How cgroups are made.
     pub cgroup: cgroup::Options,
     /// Cgroups are not touched at all (`--cgroup-manager disabled`).
@@ -164,7 +166,10 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     warnings.extend(cgroup.warnings.iter().cloned());
     let keyring = if request.no_new_keyring { None } else { Some(process::keyring(request.id)?) };
     let place = place(spec, request, host, &cgroup, &mut warnings)?;
-    let (seccomp, seccomp_agent) = seccomp::plan(spec, request.bundle, request.seccomp_receiver.as_deref())?;
+    let (seccomp, seccomp_agent) = match &request.seccomp_recorder {
+        Some(recorder) => seccomp::recorded(recorder),
+        None => seccomp::plan(spec, request.bundle, request.seccomp_receiver.as_deref())?,
+    };
     let scheduling = scheduling::plan(process, spec.linux().as_ref(), &mut warnings)?;
     let mut process = process::plan(process, keyring)?;
     process.keep_groups = rootless::keep_groups(spec);

@@ -52,6 +52,12 @@ pub fn plan(spec: &Spec, bundle: &Path, receiver: Option<&Path>) -> Result<(Opti
     Ok((filter, agent))
 }
 
+/// A filter that asks `recorder` about every system call, whatever the profile.
+pub fn recorded(recorder: &Path) -> (Option<Program>, Option<Agent>) {
+    let agent = Agent { path: recorder.to_path_buf(), metadata: None };
+    (Some(Program::asking_always()), Some(agent))
+}
+
 fn annotation(name: &str) -> String {
     format!("annotations[{name:?}]")
 }

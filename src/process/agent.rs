@@ -57,8 +57,12 @@ pub fn check(filter: Option<&Program>, agent: Option<&Agent>) -> Result<()> {
 }
 
 /// Whether somebody has the socket open, told by connecting with another type: that is refused as such, and the agent, which
-/// may look at one connection at a time, has none that stays silent until `start`.
+/// may look at one connection at a time, has none that stays silent until `start`. In the abstract namespace each type has its own
+/// names, so that nothing can be told there.
 fn probe(path: &Path) -> Result<()> {
+    if path.as_os_str().as_encoded_bytes().starts_with(b"@") {
+        return Ok(());
+    }
     match unix_socket::connect(path, SocketType::DGRAM) {
         Err(Errno::PROTOTYPE) => Ok(()),
         Ok(_) => Err(unreachable(path, Errno::PROTOTYPE)),

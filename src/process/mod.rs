@@ -17,6 +17,7 @@ pub mod notify;
 pub mod own_binary;
 pub mod pidfd_socket;
 pub mod program;
+pub mod recorder;
 pub mod sources;
 pub mod start;
 pub mod step;

@@ -24,6 +24,12 @@ impl Program {
         program
     }
 
+    /// The program that asks its listener about every call of every architecture.
+    pub fn asking_always() -> Self {
+        let verdict = sock_filter { code: RETURN, jt: 0, jf: 0, k: libc::SECCOMP_RET_USER_NOTIF };
+        Self::ready_made(vec![verdict], None, true)
+    }
+
     /// Whether a verdict of it can be `SECCOMP_RET_USER_NOTIF`.
     pub fn may_notify(&self) -> bool {
         self.instructions.iter().any(|instruction| match instruction.code {

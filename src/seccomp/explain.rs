@@ -244,6 +244,11 @@ pub fn name(arch: Arch, number: u32) -> Option<&'static str> {
     Abi::of(arch).calls().find(|(_, known)| *known == number).map(|(name, _)| name)
 }
 
+/// The kernel's `AUDIT_ARCH_*`; x86-64 and x32 have the same.
+pub fn audit(arch: Arch) -> u32 {
+    Abi::of(arch).audit()
+}
+
 /// The names of an architecture's calls.
 pub fn names(arch: Arch) -> Vec<&'static str> {
     Abi::of(arch).calls().map(|(name, _)| name).collect()

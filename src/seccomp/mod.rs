@@ -46,7 +46,7 @@ use seccompiler::sock_filter;
 pub use arch::{NATIVE, may_meet};
 pub use disasm::disassemble;
 pub use error::CompileError;
-pub use explain::{Answer, Condition, Explainer, Holds, Outcome, Reason, name, names, number};
+pub use explain::{Answer, Condition, Explainer, Holds, Outcome, Reason, audit, name, names, number};
 pub use program::MAX_INSTRUCTIONS;
 
 /// A filter ready for [`crate::sys::seccomp::load`].

@@ -1,6 +1,6 @@
 //! seccomp(2), which neither rustix nor nix has.
 
-use std::os::fd::{FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 
 use rustix::io::Errno;
 use seccompiler::sock_filter;
@@ -51,6 +51,56 @@ pub fn flags_available(flags: u32) -> bool {
     result == -1 && last_errno() == Errno::FAULT
 }
 
+/// A call that waits for the listener's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Which question; for [`let_through`].
+    pub id: u64,
+    /// `AUDIT_ARCH_*`.
+    pub arch: u32,
+    /// Its number.
+    pub number: u32,
+}
+
+/// The next call that a filter asks about (seccomp_unotify(2), Linux 5.0); waits for one. None: its process was killed meanwhile.
+///
+/// # Errors
+/// Those of ioctl(2).
+pub fn next_asked(listener: BorrowedFd<'_>) -> Result<Option<Asked>, Errno> {
+    // SAFETY: a struct of integers, which the kernel wants zeroed, and fills.
+    let (result, asked) = unsafe {
+        let mut asked: libc::seccomp_notif = std::mem::zeroed();
+        (libc::ioctl(listener.as_raw_fd(), NOTIF_RECV, &raw mut asked), asked)
+    };
+    match result {
+        0 => Ok(Some(Asked { id: asked.id, arch: asked.data.arch, number: asked.data.nr.cast_unsigned() })),
+        _ => match last_errno() {
+            Errno::NOENT | Errno::INTR => Ok(None),
+            errno => Err(errno),
+        },
+    }
+}
+
+/// Has the kernel carry the call out (Linux 5.5). A process that was killed meanwhile needs no answer.
+///
+/// # Errors
+/// Those of ioctl(2).
+pub fn let_through(listener: BorrowedFd<'_>, asked: Asked) -> Result<(), Errno> {
+    let answer = libc::seccomp_notif_resp { id: asked.id, val: 0, error: 0, flags: CONTINUE };
+    // SAFETY: the kernel reads the struct.
+    match unsafe { libc::ioctl(listener.as_raw_fd(), NOTIF_SEND, &raw const answer) } {
+        0 => Ok(()),
+        _ => match last_errno() {
+            Errno::NOENT => Ok(()),
+            errno => Err(errno),
+        },
+    }
+}
+
+/// `SECCOMP_IOCTL_NOTIF_RECV`, `SECCOMP_IOCTL_NOTIF_SEND`, `SECCOMP_USER_NOTIF_FLAG_CONTINUE` (linux/seccomp.h).
+const NOTIF_RECV: libc::Ioctl = 0xc050_2100_u32 as libc::Ioctl;
+const NOTIF_SEND: libc::Ioctl = 0xc018_2101_u32 as libc::Ioctl;
+const CONTINUE: u32 = 1;
 const TSYNC: u32 = 1;
 const NEW_LISTENER: u32 = 1 << 3;
 

@@ -2,6 +2,7 @@
 
 mod explain;
 mod read;
+mod record;
 mod summary;
 
 use oci_spec::runtime::Arch;
@@ -12,6 +13,7 @@ use crate::error::{Error, Kind, Result};
 use crate::seccomp::{self, NATIVE, words};
 
 pub use self::explain::explain;
+pub use self::record::record;
 
 /// Prints the program that the kernel would be given.
 ///
