@@ -1,5 +1,6 @@
 //! SIGKILL of the runtime at its N-th system call: `delete --force` clears what is left, and the id is free.
 
+use crate::support::terminal::ConsoleSocket;
 use crate::support::*;
 
 /// Points from 1 to `total`, at most `count`, spread evenly.
@@ -11,8 +12,17 @@ fn points(total: usize, count: usize) -> impl Iterator<Item = usize> {
 /// Kills a verb at `count` points. `prepare` brings the container to where the verb starts; when it is not killed
 /// it ends in `status`, or with no container.
 fn kill_everywhere(count: usize, words: &[&str], status: Option<&str>, prepare: impl Fn(&Test)) {
+    kill_everywhere_of(Test::docker(), count, words, status, prepare);
+}
+
+fn kill_everywhere_of(
+    mut t: Test,
+    count: usize,
+    words: &[&str],
+    status: Option<&str>,
+    prepare: impl Fn(&Test),
+) {
     only_davit!(); // runc and crun leave cgroups and processes behind (runc #4534)
-    let mut t = Test::docker();
     t.sh("exec sleep 30");
     t.write();
     let words: Vec<&str> = words.iter().copied().chain([t.id.as_str()]).collect();
@@ -35,6 +45,7 @@ fn kill_everywhere(count: usize, words: &[&str], status: Option<&str>, prepare: 
             "{what}"
         );
     }
+    t.config.set("process.terminal", false);
     t.create().ok();
 }
 
@@ -58,6 +69,17 @@ fn stopped(t: &Test) {
 #[test]
 fn create() {
     kill_everywhere(25, &["create", "--bundle", "bundle"], Some("created"), |_| ());
+}
+
+/// [S41] [F1] create with a terminal, killed at 12 points.
+#[test]
+fn create_with_a_terminal() {
+    let mut t = Test::docker();
+    t.config.set("process.terminal", true);
+    let path = t.path("sock");
+    let _socket = ConsoleSocket::bind(&path);
+    let words = ["create", "--bundle", "bundle", "--console-socket", &path];
+    kill_everywhere_of(t, 12, &words, Some("created"), |_| ());
 }
 
 /// [S41] run, killed at 20 points.

@@ -169,6 +169,18 @@ fn input_that_ends() {
     assert!(out.contains("\n42\n"), "{out:?}");
 }
 
+/// [F6] input that has no end keeps nobody from ending.
+#[test]
+fn input_that_does_not_end() {
+    let t = with_terminal("trap 'exit 9' TERM; : > /ready; while :; do sleep 0.05; done");
+    let mut screen = Screen::open();
+    let modes = screen.modes();
+    let running = screen.run_by("exec \"$@\" </dev/zero >/dev/null", run(&t));
+    host::wait_until("ready", || t.rootfs.join("ready").exists());
+    running.kill(Signal::TERM);
+    ends(running, 9, &mut screen, &modes);
+}
+
 /// [F6] nothing of the output is lost, however fast the program ends and however slowly it is read.
 #[test]
 fn the_last_words_are_shown() {

@@ -104,7 +104,7 @@ impl Outer {
     }
 
     /// Another process group has the terminal (tcgetpgrp(3)). One that is not our controlling terminal knows none.
-    fn in_background(&self) -> bool {
+    pub fn in_background(&self) -> bool {
         self.keys.is_some_and(|keys| tcgetpgrp(keys).is_ok_and(|group| group != getpgrp()))
     }
 }

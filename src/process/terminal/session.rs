@@ -15,6 +15,8 @@ use crate::error::{Context, Result};
 
 /// More is not on its way through a terminal: 64 KiB in the kernel's tty buffer, 4 KiB in the line discipline.
 const IN_FLIGHT: usize = 96 << 10;
+/// How often input is copied before somebody else has a turn.
+const ROUNDS: usize = 16;
 /// Between one end of input and the next.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -188,12 +190,16 @@ impl Session {
     }
 
     fn copy_input(&mut self) {
-        while let Some(pty) = &self.pty {
+        // What is read may never end, nor block: a line that is too long is thrown away by the kernel.
+        for _ in 0..ROUNDS {
+            let Some(pty) = &self.pty else { return };
             if self.to_container.is_empty() {
                 let Some(input) = self.input.as_ref().filter(|_| self.listening) else { return };
                 match self.to_container.fill(|buffer| input.read(buffer)) {
                     Ok(length) if length > 0 => self.last_line = self.to_container.last_line(),
                     Err(Errno::AGAIN | Errno::INTR) => return,
+                    // Stopped and continued just now: its SIGCONT is still to be read.
+                    Err(Errno::IO) if self.outer.in_background() => self.listening = false,
                     Ok(_) | Err(_) => {
                         self.input = None;
                         self.due = Instant::now() + PAUSE;
