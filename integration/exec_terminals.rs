@@ -1,6 +1,5 @@
 //! `exec` with a terminal: in that of whoever calls, or sent to `--console-socket`.
 
-use crate::support::run::Running;
 use crate::support::terminal::{ConsoleSocket, Screen};
 use crate::support::user::User;
 use crate::support::*;
@@ -15,14 +14,6 @@ fn sleeper() -> Test {
 /// `exec --tty` of a shell script, not started yet.
 fn exec(t: &Test, options: &[&str], script: &str) -> Cmd {
     t.exec_cmd(&[&["--tty"], options].concat(), &["/bin/sh", "-c", script])
-}
-
-/// It has ended with this code, and the terminal is as it was.
-#[track_caller]
-fn ends(running: Running, code: i32, screen: &mut Screen, modes: &str) {
-    let output = running.wait();
-    assert_eq!(output.code, code, "{output}{:?}", screen.seen());
-    assert_eq!(screen.modes(), modes);
 }
 
 /// What a terminal is, for whoever is in it: its number, owner, mode, and whether it controls a session of its own.
@@ -42,7 +33,7 @@ fn a_terminal_in_a_terminal() {
     host::wait_until("raw mode", || screen.modes() != modes);
     screen.type_in("words\r");
     screen.expect("words\r\ngot words\r\n");
-    ends(running, 7, &mut screen, &modes);
+    screen.ends(running, 7, &modes);
     // Two at once, keys that are signals, a new size.
     let mut second = Screen::open();
     let script =
@@ -54,9 +45,9 @@ fn a_terminal_in_a_terminal() {
     second.resize(11, 44);
     second.expect("11 44");
     screen.type_in("\x03");
-    ends(first_run, 5, &mut screen, &modes);
+    screen.ends(first_run, 5, &modes);
     second.type_in("\x03");
-    ends(second_run, 5, &mut second, &modes);
+    second.ends(second_run, 5, &modes);
     assert_eq!(t.status(), "running");
 }
 
@@ -186,7 +177,7 @@ fn a_failed_start_leaves_the_terminal() {
     let modes = screen.modes();
     let running = screen.run(t.exec_cmd(&["--tty"], &["/no/such/program"]));
     screen.expect("/no/such/program");
-    ends(running, 255, &mut screen, &modes);
+    screen.ends(running, 255, &modes);
 }
 
 /// [F6] nothing of the output is lost, and who writes on does not keep the session.
@@ -202,7 +193,7 @@ fn the_last_words_are_shown() {
     let modes = screen.modes();
     let script = "(trap '' HUP; yes) & sleep 0.2; exit 6";
     let running = screen.run_by("\"$@\" >/dev/null", exec(&t, &[], script));
-    ends(running, 6, &mut screen, &modes);
+    screen.ends(running, 6, &modes);
 }
 
 /// [F6] input from a pipe that ends within a line.
@@ -215,7 +206,7 @@ fn input_that_ends() {
     let out = t.path("out");
     let running =
         screen.run_by(&format!("printf 'a\\nhalf' | \"$@\" >{out}"), exec(&t, &[], "cat; echo end"));
-    ends(running, 0, &mut screen, &modes);
+    screen.ends(running, 0, &modes);
     let out = std::fs::read_to_string(out).unwrap();
     assert!(out.ends_with("halfend\n"), "{out:?}");
 }

@@ -1,19 +1,11 @@
 //! A container's own terminal, sent to `--console-socket`.
 
-use crate::support::terminal::{ConsoleSocket, Screen};
+use crate::support::terminal::{ConsoleSocket, Screen, with_terminal};
 use crate::support::user::User;
 use crate::support::*;
 use std::os::linux::net::SocketAddrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram, UnixListener};
 use std::path::Path;
-
-/// A container with a terminal and this script as its program.
-fn with_terminal(script: &str) -> Test {
-    let mut t = Test::new();
-    t.config.set("process.terminal", true);
-    t.sh(script);
-    t
-}
 
 /// `run --detach`; its terminal.
 #[track_caller]

@@ -1,28 +1,12 @@
 //! `run` with a terminal, in the terminal of whoever calls.
 
-use crate::support::run::Running;
-use crate::support::terminal::Screen;
+use crate::support::terminal::{Screen, with_terminal};
 use crate::support::user::User;
 use crate::support::*;
 use rustix::process::Signal;
 
-fn with_terminal(script: &str) -> Test {
-    let mut t = Test::new();
-    t.config.set("process.terminal", true);
-    t.sh(script);
-    t
-}
-
 fn run(t: &Test) -> Cmd {
     t.bundle_cmd("run", &[])
-}
-
-/// It has ended with this code, and the terminal is as it was.
-#[track_caller]
-fn ends(running: Running, code: i32, screen: &mut Screen, modes: &str) {
-    let output = running.wait();
-    assert_eq!(output.code, code, "{output}{:?}", screen.seen());
-    assert_eq!(screen.modes(), modes);
 }
 
 /// [F6] [F8] [F9] the size, raw mode, what is typed, the exit code, and the terminal as it was.
@@ -38,7 +22,7 @@ fn a_terminal_in_a_terminal() {
     screen.type_in("words\r");
     // Echoed once: by the container's terminal.
     screen.expect("words\r\ngot words\r\n");
-    ends(running, 7, &mut screen, &modes);
+    screen.ends(running, 7, &modes);
     assert_eq!(screen.seen().matches("words").count(), 2);
     t.assert_clean();
 }
@@ -55,7 +39,7 @@ fn a_resize_is_passed_on() {
     screen.resize(40, 120);
     screen.expect("40 120");
     t.cmd(&["kill", &t.id, "KILL"]).output().ok();
-    ends(running, 137, &mut screen, &modes);
+    screen.ends(running, 137, &modes);
 }
 
 /// [F6] keys that are signals are the container's.
@@ -69,7 +53,7 @@ fn control_c_is_typed() {
     host::wait_until("raw mode", || screen.modes() != modes);
     screen.type_in("\x03");
     screen.expect("^Cint");
-    ends(running, 5, &mut screen, &modes);
+    screen.ends(running, 5, &modes);
 }
 
 /// [F6] [S33] a signal to the runtime is the container's, and the terminal is restored.
@@ -83,7 +67,7 @@ fn signals_and_the_terminal() {
         screen.expect("ready");
         host::wait_until("raw mode", || screen.modes() != modes);
         running.kill(signal);
-        ends(running, 9, &mut screen, &modes);
+        screen.ends(running, 9, &modes);
     }
 }
 
@@ -96,7 +80,7 @@ fn a_failed_start_leaves_the_terminal() {
     let modes = screen.modes();
     let running = screen.run(run(&t));
     screen.expect("/no/such/program");
-    ends(running, 1, &mut screen, &modes);
+    screen.ends(running, 1, &modes);
     t.assert_clean();
 }
 
@@ -118,7 +102,7 @@ fn only_a_controlling_terminal() {
     let modes = screen.modes();
     let out = t.path("out");
     let running = screen.run_by(&format!("echo input | \"$@\" 2>&1 >{out} | cat"), run(&t));
-    ends(running, 0, &mut screen, &modes);
+    screen.ends(running, 0, &modes);
     let out = std::fs::read_to_string(out).unwrap();
     assert!(out.contains("24 80\n") && out.ends_with("input\nend\n"), "{out:?}");
 }
@@ -135,7 +119,7 @@ fn a_terminal_without_a_session() {
     host::wait_until("raw mode", || screen.modes() != modes);
     screen.type_in("x\r");
     screen.expect("x\r\nb x\r\n");
-    ends(running, 0, &mut screen, &modes);
+    screen.ends(running, 0, &modes);
 }
 
 /// [F6] input from a pipe ends, also within a line, and again for whoever reads next.
@@ -153,7 +137,7 @@ fn input_that_ends() {
         let modes = screen.modes();
         let out = t.path("out");
         let running = screen.run_by(&format!("printf '{input}' | \"$@\" >{out}"), run(&t));
-        ends(running, 0, &mut screen, &modes);
+        screen.ends(running, 0, &modes);
         let out = std::fs::read_to_string(out).unwrap();
         assert!(out.ends_with(expected), "{script}: {out:?}");
     }
@@ -164,7 +148,7 @@ fn input_that_ends() {
     let modes = screen.modes();
     let out = t.path("out");
     let running = screen.run_by(&format!("printf 'echo $((40+2))' | \"$@\" >{out}"), run(&t));
-    ends(running, 0, &mut screen, &modes);
+    screen.ends(running, 0, &modes);
     let out = std::fs::read_to_string(out).unwrap();
     assert!(out.contains("\n42\n"), "{out:?}");
 }
@@ -178,7 +162,7 @@ fn input_that_does_not_end() {
     let running = screen.run_by("exec \"$@\" </dev/zero >/dev/null", run(&t));
     host::wait_until("ready", || t.rootfs.join("ready").exists());
     running.kill(Signal::TERM);
-    ends(running, 9, &mut screen, &modes);
+    screen.ends(running, 9, &modes);
 }
 
 /// [F6] nothing of the output is lost, however fast the program ends and however slowly it is read.
@@ -217,7 +201,7 @@ fn nobody_reads_the_output() {
     let modes = screen.modes();
     let running = screen.run_by("\"$@\" | head -n 3", run(&t));
     screen.expect("y\r\ny\r\ny\r\n");
-    ends(running, 0, &mut screen, &modes);
+    screen.ends(running, 0, &modes);
 }
 
 /// [F6] closed streams.
@@ -233,7 +217,7 @@ fn streams_that_are_closed() {
             host::wait_until("raw mode", || screen.modes() != modes);
             screen.type_in("\x04");
         }
-        ends(running, code, &mut screen, &modes);
+        screen.ends(running, code, &modes);
     }
 }
 
@@ -245,7 +229,7 @@ fn writers_that_stay() {
     let mut screen = Screen::open();
     let modes = screen.modes();
     let running = screen.run_by("\"$@\" >/dev/null", run(&t));
-    ends(running, 6, &mut screen, &modes);
+    screen.ends(running, 6, &modes);
 }
 
 /// [F6] in the background the terminal is somebody else's: the session is stopped until it is brought to the front.
@@ -316,7 +300,7 @@ fn a_terminal_that_is_hung_up() {
     screen.expect("back\r\n");
     screen.type_in("word\r");
     screen.expect("got word");
-    ends(running, 3, &mut screen, &modes);
+    screen.ends(running, 3, &modes);
 }
 
 /// [F6] [U1] of an ordinary user, in a terminal that is not that user's, as after su(1).
@@ -331,7 +315,7 @@ fn a_foreign_terminal() {
     screen.expect("24 80");
     screen.type_in("word\r");
     screen.expect("got word");
-    ends(running, 4, &mut screen, &modes);
+    screen.ends(running, 4, &modes);
 }
 
 /// [F6] the runtime is killed: the terminal hangs up, and `delete --force` clears the rest.
@@ -363,5 +347,5 @@ fn spec_is_a_shell() {
     screen.type_in("echo $((6*7))\r");
     screen.expect("\r\n42\r\n");
     screen.type_in("exit 2\r");
-    ends(running, 2, &mut screen, &modes);
+    screen.ends(running, 2, &modes);
 }

@@ -1,5 +1,6 @@
 //! What stands at the other end of a container's terminal: a console socket, or the terminal of whoever calls.
 
+use super::Test;
 use super::run::{Cmd, Running};
 use super::socket::receive;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -10,6 +11,14 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::time::{Duration, Instant};
+
+/// A container with a terminal and this script as its program.
+pub fn with_terminal(script: &str) -> Test {
+    let mut t = Test::new();
+    t.config.set("process.terminal", true);
+    t.sh(script);
+    t
+}
 
 /// A socket for `--console-socket`.
 pub struct ConsoleSocket {
@@ -85,6 +94,14 @@ impl Screen {
     #[track_caller]
     pub fn type_in(&self, text: &str) {
         assert_eq!(rustix::io::write(&self.master, text.as_bytes()).unwrap(), text.len());
+    }
+
+    /// What runs in it has ended with this code, and left the modes as they were.
+    #[track_caller]
+    pub fn ends(&mut self, running: Running, code: i32, modes: &str) {
+        let output = running.wait();
+        assert_eq!(output.code, code, "{output}{:?}", self.seen());
+        assert_eq!(self.modes(), modes);
     }
 
     /// Waits until the text is seen, behind what was expected before.
