@@ -1,4 +1,4 @@
-//! A Docker daemon of one's own, with the containerd that it starts itself.
+//! A Docker daemon of one's own, with a containerd of one's own.
 
 use crate::image;
 use crate::place::{Daemon, Place, installed};
@@ -11,6 +11,8 @@ use std::time::Duration;
 /// Docker with Davit as its default runtime, the image loaded; all containers are removed at the end.
 pub struct Docker {
     pub daemon: Daemon,
+    /// Its containerd: one that the machine has would be taken otherwise.
+    _containerd: Option<Daemon>,
     pub place: Place,
     more: Vec<String>,
     front: Vec<String>,
@@ -41,7 +43,8 @@ impl Docker {
         Self::configured(place, CONTRIB, more, &[])
     }
 
-    /// With this configuration file, and by way of a program that runs its last arguments.
+    /// With this configuration file, and by way of a program that runs its last arguments; the daemon starts its containerd
+    /// itself then.
     pub fn configured(place: Place, config: &str, more: &[&str], front: &[&str]) -> Self {
         place.link_runtime("davit");
         // BuildKit looks for a runtime of that name.
@@ -50,7 +53,9 @@ impl Docker {
         let mut more = own(more);
         more.extend(own(&["--config-file", config, "--default-runtime=davit"]));
         let front = own(front);
-        let docker = Self { daemon: Self::daemon(&place, &more, &front), place, more, front };
+        let containerd = front.is_empty().then(|| containerd(&place));
+        let daemon = Self::daemon(&place, &more, &front);
+        let docker = Self { daemon, _containerd: containerd, place, more, front };
         let archive = image::archive(&docker.place.dir, "image.tar", image::NAME, &["sh"]);
         docker.run(&["load", "--quiet", "--input", archive.to_str().unwrap()]).code(0);
         docker
@@ -72,10 +77,12 @@ impl Docker {
                 "--cgroup-parent",
                 &place.cgroup(),
             ]);
+        let address = place.path("containerd.sock");
+        let own: &[&str] = if front.is_empty() { &["--containerd", &address] } else { &[] };
         // systemd's driver, the default on v2, is what `systemd.rs` asks for.
         let driver = more.iter().any(|option| option.starts_with("native.cgroupdriver="));
         let driver: &[&str] = if driver { &[] } else { &["--exec-opt", "native.cgroupdriver=cgroupfs"] };
-        let command = command.args(driver).args(more).env("PATH", &place.search_path()).wrap(front);
+        let command = command.args(own).args(driver).args(more).env("PATH", &place.search_path()).wrap(front);
         Daemon::start(place, "dockerd", command, &socket)
     }
 
@@ -174,6 +181,15 @@ impl Docker {
         let runtimes = host::list(&exec).into_iter().filter(|name| name.starts_with("runtime-"));
         runtimes.flat_map(|name| host::list(exec.join(name).join("moby"))).collect()
     }
+}
+
+fn containerd(place: &Place) -> Daemon {
+    let config =
+        place.file("containerd.toml", "version = 2\ndisabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n");
+    let (socket, root, state) = (place.path("containerd.sock"), place.path("images"), place.path("tasks"));
+    let command = place.cmd(&["containerd", "--config", &config, "--address", &socket]);
+    let command = command.args(["--root", &root, "--state", &state]).env("PATH", &place.search_path());
+    Daemon::start(place, "containerd", command, &socket)
 }
 
 impl Drop for Docker {

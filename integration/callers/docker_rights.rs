@@ -62,14 +62,17 @@ fn privileged() {
 }
 
 /// [callers 3, 4] `userns-remap`: root in the container is another user outside; volumes, exec and limits as ever. The
-/// daemon gets its own /etc/subuid by a mount that only it sees.
+/// daemon gets its own /etc/subuid by a mount that only it sees, and does not see the machine's containerd.
 #[test]
 fn user_namespaces() {
     need!(installed("dockerd"), "dockerd is not installed");
     let place = Place::new();
     let map = place.file("subid", "nobody:200000:65536\nnogroup:200000:65536\n");
     need!(std::path::Path::new("/etc/subuid").exists(), "no /etc/subuid to put another one over");
-    let script = format!("mount --bind {map} /etc/subuid && mount --bind {map} /etc/subgid && exec \"$@\"");
+    let script = format!(
+        "mount --bind {map} /etc/subuid && mount --bind {map} /etc/subgid && mkdir -p /run/containerd && \
+         mount -t tmpfs none /run/containerd && exec \"$@\""
+    );
     let front = ["unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c", &script, "sh"];
     let docker = Docker::configured(place, CONTRIB, &["--userns-remap=nobody:nogroup"], &front);
     assert_eq!(docker.sh(&[], "cat /proc/self/uid_map | tr -s ' '; id -u"), " 0 200000 65536\n0");

@@ -124,8 +124,8 @@ fn rootless_podman() {
     std::fs::create_dir_all(place.dir.join("bin")).unwrap();
     std::fs::copy(runtime(), &program).unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    std::fs::create_dir(place.dir.join("own")).unwrap();
-    place.cmd(&["chown", USER, &place.path("own")]).output().ok();
+    std::fs::create_dir_all(place.dir.join("own/home")).unwrap();
+    place.cmd(&["chown", "-R", USER, &place.path("own")]).output().ok();
     let podman = |args: &[&str]| -> Cmd {
         let own = |name: &str| place.path(&format!("own/{name}"));
         let front = ["runuser", "-u", USER, "--", "env", "--chdir", &place.path("own")];
