@@ -116,7 +116,8 @@ fn terminals() {
     docker.detach("host", &[], "sleep 100");
     // Docker 20.10 tells the size only once the program runs.
     let script = "tty; until test \"$(stty size 2>/dev/null)\" = \"$1\"; do sleep 0.05; done; echo sized; test $2 = 0 || exit $2
-                  trap 'stty size; exit 7' WINCH; touch /ready; while :; do sleep 0.05; done";
+                  trap seen=1 WINCH; touch /ready
+                  until test \"$seen\" = 1 && test \"$(stty size)\" = '20 30'; do sleep 0.05; done; echo resized; exit 7";
     docker.place.file("script.sh", script);
     let file = format!("{}:/script.sh:ro", docker.place.path("script.sh"));
     docker.detach("second", &["-v", &file], "sleep 100");
@@ -129,7 +130,7 @@ fn terminals() {
     // The window changes while the program runs: the client hears of it, and so does the program.
     let third = "stty rows 44 cols 55; (until docker exec second test -e /ready; do sleep 0.1; done; stty rows 20 cols 30) </dev/tty & \
                  docker exec -it second sh /script.sh '44 55' 0";
-    assert_eq!(run(third), (7, sized("sized\n20 30\n")));
+    assert_eq!(run(third), (7, sized("sized\nresized\n")));
 }
 
 /// Runs shell lines with `docker` as the client in a terminal of its own; exit code and output without carriage returns.

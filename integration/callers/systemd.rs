@@ -50,7 +50,7 @@ fn docker() {
     assert_eq!(show(memory), "67108864");
     docker.ok(&["update", "--memory", "96m", "--memory-swap", "-1", "limited"]);
     assert_eq!(show(memory), "100663296");
-    assert_eq!(docker.ok(&["exec", "limited", "sh", "-c", "echo in; cat /proc/1/comm"]), "in\nsh");
+    assert_eq!(docker.ok(&["exec", "limited", "sh", "-c", "echo in; cat /proc/1/comm; true"]), "in\nsleep");
     docker.ok(&["pause", "limited"]);
     docker.ok(&["unpause", "limited"]);
     docker.ok(&["restart", "--time", "0", "limited"]);
