@@ -40,13 +40,18 @@ fn memory(command: &Command) -> usize {
 }
 
 fn carry_out(invocation: &Invocation) -> i32 {
+    // Before anything else is done, since all of it would be done again.
+    let cloned = match &invocation.command {
+        Command::Exec(_) => davit::process::own_binary::run_from_clone(),
+        _ => Ok(()),
+    };
     davit::sys::alloc::populate(memory(&invocation.command));
     // First of all, so that the log is no standard stream (F17).
     let filled = davit::sys::fd::fill_standard_streams();
     let filled = filled.context("open /dev/null for a closed standard stream");
     let log = Log::open(&invocation.global);
     let result = match &log {
-        Ok(log) => filled.and_then(|()| dispatch(invocation, log)),
+        Ok(log) => cloned.context("exec failed").and(filled).and_then(|()| dispatch(invocation, log)),
         Err(_) => Ok(0),
     };
     let (log, result) = match log {

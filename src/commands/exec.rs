@@ -13,20 +13,19 @@ use crate::log::Log;
 use crate::plan::exec::{self, ExecPlan, Target};
 use crate::process::pidfd_socket::PidfdSocket;
 use crate::process::terminal::receiver::Receiver;
-use crate::process::{self, agent, labels, own_binary, unix_socket, wait};
+use crate::process::{self, agent, labels, unix_socket, wait};
 use crate::spec::load::{self, LoneProcess};
 use crate::sys::clone::Child;
 
 /// The exit code of every failure of the runtime itself: any other could be the program's (S27).
 pub const FAILED: i32 = 255;
 
-/// Runs the program: in the foreground to its end, with `--detach` until it was executed.
+/// Runs the program: in the foreground to its end, with `--detach` until it was executed. This must be the clone of the
+/// binary by now, since a container sees the process on its way in.
 ///
 /// # Errors
 /// The container is not there or in another state, or the program can't be executed; then nothing is left of it.
 pub fn run(global: &Global, args: &ExecArgs, log: &Log) -> Result<i32> {
-    // A container sees the process on its way in.
-    own_binary::run_from_clone()?;
     let id = Id::parse(&args.id)?;
     check_passed(args.preserve_fds.try_into().unwrap_or(i32::MAX), 0)?;
     let pid_file = args.pid_file.as_deref().map(std::path::absolute).transpose().context("--pid-file")?;
@@ -91,7 +90,8 @@ fn read_process(path: &Path) -> Result<LoneProcess> {
 /// A pidfd of init, if the container's state allows to join it.
 fn enter(container: &Container, ignore_paused: bool) -> Result<OwnedFd> {
     let refused = |text: &str| Err(Error::new(Kind::State, text));
-    match container.status()? {
+    let (status, pidfd) = container.status_and_pidfd()?;
+    match status {
         Status::Created | Status::Running => {}
         Status::Paused if ignore_paused => container.cgroup().wait_thawed()?,
         Status::Paused => {
@@ -100,7 +100,7 @@ fn enter(container: &Container, ignore_paused: bool) -> Result<OwnedFd> {
         Status::Creating => return refused("cannot exec in a container that is still being created"),
         Status::Stopped => return refused(STOPPED),
     }
-    container.pidfd()?.ok_or_else(|| Error::new(Kind::State, STOPPED))
+    pidfd.ok_or_else(|| Error::new(Kind::State, STOPPED))
 }
 
 const STOPPED: &str = "cannot exec in a stopped container";

@@ -101,6 +101,16 @@ impl Container {
         }
     }
 
+    /// The status, with a pidfd of the init that it is about. It was opened before the start time was compared, so it is
+    /// never that of another process.
+    ///
+    /// # Errors
+    /// As [`Container::status`] and [`Container::pidfd`].
+    pub fn status_and_pidfd(&self) -> Result<(Status, Option<OwnedFd>)> {
+        let pidfd = self.record.init().unwrap_or_default().open()?;
+        Ok((self.status()?, pidfd))
+    }
+
     /// Sends `signal` to init; `false` if it has ended. Signal 0 only asks.
     ///
     /// # Errors

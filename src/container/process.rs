@@ -131,7 +131,7 @@ impl Process {
     }
 
     /// A pidfd of whatever process has the pid now.
-    fn open(&self) -> Result<Option<OwnedFd>> {
+    pub(super) fn open(&self) -> Result<Option<OwnedFd>> {
         let Some(pid) = Pid::from_raw(self.pid).filter(|_| self.pid > 0) else { return Ok(None) };
         match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
             Ok(fd) => Ok(Some(fd)),

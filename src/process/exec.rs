@@ -42,6 +42,7 @@ use crate::plan::Plan;
 use crate::plan::exec::{Affinity, ExecPlan};
 use crate::spec::list::NumberSet;
 use crate::sys::clone::{self, Child};
+use crate::sys::exec::forget_command_line;
 use crate::sys::fd;
 use crate::sys::page::SharedWord;
 use crate::sys::process::pidfd_send_signal;
@@ -91,6 +92,8 @@ pub fn launch(
             proc,
         },
     };
+    // The process shows its memory to whoever may trace it.
+    forget_command_line();
     let child = entrance.make(&mut place, &parent_end)?;
     drop(entrance.process.channel);
     drop(entrance.process.console);
@@ -173,8 +176,14 @@ impl Entrance<'_> {
     /// Makes the process by way of the one in between.
     fn make(&self, place: &mut Place<'_>, parent_end: &OwnedFd) -> Result<Child> {
         let tolerant = !self.process.plan.namespaces.runtime_is_root;
+        // Who enters a time namespace may share its memory with nobody (setns(2)).
+        let copies = self.enter & flag(LinuxNamespaceType::Time) != 0;
         let between = loop {
-            match clone::clone3(0, place.clone_into_fd(), false, || self.enter_and_clone()) {
+            let made = match copies {
+                true => clone::clone3(0, place.clone_into_fd(), false, || self.enter_and_clone()),
+                false => clone::clone3_in_memory(place.clone_into_fd(), || self.enter_and_clone()),
+            };
+            match made {
                 Ok(between) => break between,
                 Err(errno) if place.fall_back(self.target_pid, errno, tolerant)? => {}
                 Err(errno) => return Err(describe::exec_clone_failed(errno)),

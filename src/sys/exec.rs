@@ -194,6 +194,27 @@ pub fn remember_arguments(arguments: *const *const libc::c_char) {
     ARGUMENTS.store(arguments.cast_mut(), Ordering::Relaxed);
 }
 
+/// Overwrites the arguments but for the program's name, and the environment: what a caller has there is nobody's business
+/// who can read this process's memory, /proc/PID/cmdline or environ.
+pub fn forget_command_line() {
+    unsafe extern "C" {
+        static environ: *const *mut libc::c_char;
+    }
+    let arguments = ARGUMENTS.load(Ordering::Relaxed).cast::<*mut libc::c_char>();
+    // SAFETY: both are the C library's own NULL-terminated arrays of C strings in writable memory of the stack, and nothing
+    // holds a reference to them: what was read of them are copies. A string that putenv(3) put in is writable, too.
+    unsafe {
+        let first = if arguments.is_null() || (*arguments).is_null() { environ } else { arguments.add(1) };
+        for list in [first, environ] {
+            let mut at = list;
+            while !at.is_null() && !(*at).is_null() {
+                std::ptr::write_bytes(*at, 0, libc::strlen(*at));
+                at = at.add(1);
+            }
+        }
+    }
+}
+
 /// execveat(2): runs this command line anew from an open file; returns only on failure.
 pub fn execute_again(file: BorrowedFd<'_>) -> Errno {
     unsafe extern "C" {
