@@ -97,3 +97,24 @@ fn options_hold_over_the_file() {
     let options = ["--cwd", "/tmp", "-u", "9", "-e", "A=b"];
     assert_eq!(t.exec_process(&options, &process(&["sh", "-c", "pwd; id -u; echo $A"])).ok(), "/tmp\n9\nb");
 }
+
+/// [S2] [S28] What exec knows of the configuration is made once and kept; a kept one that is broken is made anew.
+#[test]
+fn the_digest_is_made_once() {
+    only_davit!();
+    let mut t = Test::docker();
+    t.sh("exec sleep 1000").detach();
+    let digest = t.root.join(&t.id).join("config.digest");
+    assert!(!digest.exists(), "create has no part in it");
+    let look = "cat /proc/self/status | grep -v -E '^(Name|State|SigQ|Pid|Tgid|NSpid|NSpgid|NSsid|NStgid|PPid|Vm|Rss|Hugetlb|.*ctxt)'";
+    let first = t.exec(&[], look).ok();
+    assert_eq!(host::field(&first, "Seccomp"), "2");
+    let kept = std::fs::read(&digest).unwrap();
+    assert_eq!(t.exec(&[], look).ok(), first);
+    for broken in [&b""[..], b"davit-digest 0 x\n", &kept[..kept.len() / 2]] {
+        std::fs::write(&digest, broken).unwrap();
+        assert_eq!(t.exec(&[], look).ok(), first);
+        assert_eq!(std::fs::read(&digest).unwrap().len(), kept.len());
+    }
+    assert_eq!(host::list(t.root.join(&t.id)).iter().filter(|name| name.contains("digest")).count(), 1);
+}

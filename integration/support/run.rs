@@ -213,8 +213,15 @@ impl Running {
     /// Waits for its end, or kills it after its time; says whether it ended by itself.
     pub fn wait_or_kill(mut self) -> (Output, bool) {
         let pidfd = pidfd_open(Pid::from_raw(self.pid()).unwrap(), PidfdFlags::empty()).unwrap();
-        let deadline = Timespec { tv_sec: self.deadline, tv_nsec: 0 };
-        let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&deadline)).unwrap() > 0;
+        // A pid namespace ends only once all in it are reaped, and who is orphaned there has us as its parent.
+        let slice = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
+        let ended = (0..self.deadline * 5).any(|_| {
+            let ended = poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&slice)).unwrap() > 0;
+            if !ended {
+                host::reap();
+            }
+            ended
+        });
         if !ended {
             let _ = self.child.kill();
         }

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use crate::cli::{ExecArgs, Global};
 use crate::commands::create::{caller, check_passed, grant, seccomp_receiver};
 use crate::commands::pid_file;
-use crate::container::{CONFIG_FILE, Container, Id, Lock, Status, Store};
+use crate::container::{CONFIG_FILE, Container, DIGEST_FILE, Id, Lock, Status, Store};
 use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
+use crate::plan::digest::Digest;
 use crate::plan::exec::{self, ExecPlan, Target};
 use crate::process::pidfd_socket::PidfdSocket;
 use crate::process::terminal::receiver::Receiver;
@@ -37,7 +38,8 @@ pub fn run(global: &Global, args: &ExecArgs, log: &Log) -> Result<i32> {
     let pidfd = args.pidfd_socket.as_ref().map(place);
     let pidfd = pidfd.as_deref().map(PidfdSocket::connect_for_exec).transpose()?;
     // As in create: nothing that is shared with the new process is ever freed.
-    let mut exec = ManuallyDrop::new(decide(&container, given, args)?);
+    let (digest, kept) = digest(&container)?;
+    let mut exec = ManuallyDrop::new(decide(&container, &digest, given, args)?);
     let terminal = &mut exec.plan.process.terminal;
     Receiver::check(terminal.is_some(), args.detach, args.console_socket.is_some())?;
     let signals = if args.detach { None } else { Some(wait::catch_signals()?) };
@@ -47,6 +49,10 @@ pub fn run(global: &Global, args: &ExecArgs, log: &Log) -> Result<i32> {
     let console = receiver.take_socket();
     let child = process::exec::launch(&exec, &container, init.as_fd(), &cgroup, pidfd, console)
         .context("unable to start container process")?;
+    if !kept && let Some(bytes) = digest.encode() {
+        // For the next one; without it that takes longer.
+        let _ = container.keep(DIGEST_FILE, &bytes);
+    }
     let code = attend(&child, receiver, pid_file.as_deref(), signals, log);
     if code.is_err() {
         child.kill_and_reap();
@@ -105,24 +111,39 @@ fn enter(container: &Container, ignore_paused: bool) -> Result<OwnedFd> {
 
 const STOPPED: &str = "cannot exec in a stopped container";
 
-fn decide(container: &Container, given: Option<LoneProcess>, args: &ExecArgs) -> Result<ExecPlan> {
+/// What of the configuration is needed, and whether it was kept: made by the first exec, so that create has no part in it.
+fn digest(container: &Container) -> Result<(ManuallyDrop<Digest>, bool)> {
+    let kept = container.kept(DIGEST_FILE).ok();
+    if let Some(digest) = kept.and_then(|bytes| Digest::decode(&bytes)) {
+        return Ok((ManuallyDrop::new(digest), true));
+    }
+    let loaded = load::load(container.path(), Path::new(CONFIG_FILE))?;
+    let record = &container.record;
+    // Who creates may have had a variable that is not there now.
+    let of_create = || record.seccomp_agent.as_ref().map(|agent| agent.path.clone());
+    let receiver = seccomp_receiver().or_else(of_create);
+    Ok((ManuallyDrop::new(Digest::of(&loaded.spec, &record.bundle, receiver.as_deref())?), false))
+}
+
+fn decide(
+    container: &Container,
+    digest: &Digest,
+    given: Option<LoneProcess>,
+    args: &ExecArgs,
+) -> Result<ExecPlan> {
     let record = &container.record;
     let Some(join) = record.join else {
         let text = "the container was created by a version of davit that had no exec";
         return Err(Error::new(Kind::State, text));
     };
-    let loaded = ManuallyDrop::new(load::load(container.path(), Path::new(CONFIG_FILE))?);
     let target = Target {
         id: &record.id,
         bundle: &record.bundle,
-        spec: &loaded.spec,
+        digest,
         pid: record.init_process_pid,
         namespaces: join.namespaces,
         keyring: join.keyring,
         caller: caller()?,
-        // Who creates may have had a variable that is not there now.
-        seccomp_receiver: seccomp_receiver()
-            .or_else(|| record.seccomp_agent.as_ref().map(|agent| agent.path.clone())),
     };
     let mut exec = exec::plan(given, args, &target)?;
     agent::check(exec.plan.seccomp.as_ref(), exec.plan.seccomp_agent.as_ref())?;

@@ -3,10 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Dir, FileType, FlockOperation};
+use rustix::fs::{AtFlags, Dir, FileType, FlockOperation, Mode, OFlags};
 use rustix::io::Errno;
 
-use super::record::TEMP_FILE;
+use super::record::{TEMP_FILE, read_all, write_new};
 use super::status::{Facts, derive};
 use super::{CONFIG_FILE, Phase, Process, ProcessStat, Record, START_SOCKET, STATE_FILE, Status, boot_id};
 use crate::cgroups::Cgroup;
@@ -52,6 +52,30 @@ impl Container {
     /// It cannot be written; the old record stays.
     pub fn save(&self) -> Result<()> {
         self.record.save(&self.dir)
+    }
+
+    /// The content of a file that [`Container::keep`] made.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn kept(&self, name: &str) -> Result<Vec<u8>, Errno> {
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+        read_all(rustix::fs::openat(&self.dir, name, flags, Mode::empty())?)
+    }
+
+    /// Keeps something beside the record, whole or not at all, whoever else does the same.
+    ///
+    /// # Errors
+    /// It can't be written; nothing is left of it then.
+    pub fn keep(&self, name: &str, content: &[u8]) -> Result<(), Errno> {
+        let own = rustix::process::getpid().as_raw_nonzero();
+        let temporary = format!(".{name}.{own}");
+        let kept = write_new(&self.dir, &temporary, content)
+            .and_then(|()| rustix::fs::renameat(&self.dir, &temporary, &self.dir, name));
+        if kept.is_err() {
+            let _ = rustix::fs::unlinkat(&self.dir, &temporary, AtFlags::empty());
+        }
+        kept
     }
 
     /// Gives the lock back, also for a child that shares the directory's open file.
@@ -183,14 +207,21 @@ pub(super) fn remove_dir(dir: BorrowedFd<'_>, path: &Path) -> Result<()> {
         Err(Errno::NOTEMPTY | Errno::EXIST) => {}
         Err(errno) => return Err(Error::system(format_args!("remove {}", path.display()), errno)),
     }
-    // A temp file of a killed davit, or something foreign.
-    unlink(dir, TEMP_FILE, AtFlags::empty()).with_context(|| format!("empty {}", path.display()))?;
-    empty(dir).with_context(|| format!("empty {}", path.display()))?;
-    match rustix::fs::rmdir(path) {
-        Ok(()) | Err(Errno::NOENT) => Ok(()),
-        Err(errno) => Err(Error::system(format_args!("remove {}", path.display()), errno)),
+    // What exec keeps, a temp file of a killed davit, or something foreign; an exec may keep something just now.
+    for _ in 0..RACES {
+        unlink(dir, TEMP_FILE, AtFlags::empty()).with_context(|| format!("empty {}", path.display()))?;
+        empty(dir).with_context(|| format!("empty {}", path.display()))?;
+        match rustix::fs::rmdir(path) {
+            Ok(()) | Err(Errno::NOENT) => return Ok(()),
+            Err(Errno::NOTEMPTY | Errno::EXIST) => {}
+            Err(errno) => return Err(Error::system(format_args!("remove {}", path.display()), errno)),
+        }
     }
+    Err(Error::system(format_args!("remove {}", path.display()), Errno::NOTEMPTY))
 }
+
+/// How often a directory is emptied that somebody puts something into.
+const RACES: usize = 10;
 
 fn unlink(dir: BorrowedFd<'_>, name: &str, flags: AtFlags) -> Result<(), Errno> {
     match rustix::fs::unlinkat(dir, name, flags) {
@@ -201,7 +232,6 @@ fn unlink(dir: BorrowedFd<'_>, name: &str, flags: AtFlags) -> Result<(), Errno> 
 
 /// Removes everything in `dir`, without following a link.
 fn empty(dir: BorrowedFd<'_>) -> Result<(), Errno> {
-    use rustix::fs::{Mode, OFlags};
     let mut names = Vec::new();
     for entry in Dir::read_from(dir)? {
         let entry = entry?;

@@ -3,6 +3,7 @@
 //! ```text
 //! ROOT/ID/state.json    the record (record.rs), written by temp file and rename
 //!         config.json   the configuration as it was at create
+//!         config.digest the same for `exec`, ready to be used; made by the first one
 //!         start.sock    there until the user's program runs
 //! ROOT/ID,new           the same directory before it is complete and gets its name
 //! ```
@@ -32,6 +33,8 @@ pub use store::{Entry, Lock, Store};
 pub const STATE_FILE: &str = "state.json";
 /// The snapshot of the bundle's config.json in the container's directory.
 pub const CONFIG_FILE: &str = "config.json";
+/// What `exec` made of it; there once there was an exec.
+pub const DIGEST_FILE: &str = "config.digest";
 /// The socket on which a created container's init waits for `start`; gone once it was told to go.
 pub const START_SOCKET: &str = "start.sock";
 /// The comm of an init that waits for `start` (15 bytes at most: `TASK_COMM_LEN`).

@@ -204,7 +204,7 @@ pub(super) fn write_new(dir: impl AsFd, name: &str, content: &[u8]) -> Result<()
 }
 
 /// Reads to the end; a regular file that gives less than was asked for has ended.
-fn read_all(fd: impl AsFd) -> Result<Vec<u8>, Errno> {
+pub(super) fn read_all(fd: impl AsFd) -> Result<Vec<u8>, Errno> {
     let mut text = vec![0; 4096];
     let mut length = 0;
     loop {

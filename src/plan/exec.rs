@@ -2,12 +2,13 @@
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use oci_spec::runtime::{LinuxNamespaceType, Process, Spec};
+use oci_spec::runtime::{LinuxNamespaceType, Process};
 
+use super::digest::Digest;
 use super::rootless::{self, Caller};
-use super::{Plan, cstring, process, scheduling, seccomp};
+use super::{Plan, cstring, process, scheduling};
 use crate::cgroups::SubCgroups;
 use crate::cli::ExecArgs;
 use crate::error::{Error, Kind, Result};
@@ -24,7 +25,7 @@ pub struct Target<'a> {
     /// Its bundle.
     pub bundle: &'a Path,
     /// Its configuration.
-    pub spec: &'a Spec,
+    pub digest: &'a Digest,
     /// Its init.
     pub pid: i32,
     /// `CLONE_NEW*` of the namespaces that are its own.
@@ -33,8 +34,6 @@ pub struct Target<'a> {
     pub keyring: bool,
     /// Whose rights there are.
     pub caller: Caller,
-    /// `$RUN_OCI_SECCOMP_RECEIVER`.
-    pub seccomp_receiver: Option<PathBuf>,
 }
 
 /// All that will be done for a process that joins.
@@ -70,7 +69,8 @@ pub enum Affinity {
 /// # Errors
 /// A broken rule of the specification, by its JSON path or option.
 pub fn plan(given: Option<LoneProcess>, args: &ExecArgs, target: &Target<'_>) -> Result<ExecPlan> {
-    let of_container = target.spec.process().clone();
+    let spec = &target.digest.spec;
+    let of_container = spec.process().clone();
     let of_container = of_container
         .ok_or_else(|| Error::new(Kind::Config, "the container's configuration has no process"))?;
     let mut warnings = Vec::new();
@@ -84,12 +84,12 @@ pub fn plan(given: Option<LoneProcess>, args: &ExecArgs, target: &Target<'_>) ->
     };
     let program = options(&mut process, args)?;
     check(&process, args)?;
-    let linux = target.spec.linux().as_ref();
+    let linux = spec.linux().as_ref();
     let keyring = target.keyring.then(|| process::keyring(target.id)).transpose()?;
     let scheduling = scheduling::plan(&process, linux, &mut warnings)?;
     let affinity = affinity(&process)?;
     let mut process = process::plan(&process, keyring)?;
-    process.keep_groups = rootless::keep_groups(target.spec);
+    process.keep_groups = rootless::keep_groups(spec);
     if let Some(program) = program {
         process.set_args(program)?;
     }
@@ -97,16 +97,14 @@ pub fn plan(given: Option<LoneProcess>, args: &ExecArgs, target: &Target<'_>) ->
         process.capabilities.add(capability(name)?);
     }
     let cgroup = if args.cgroup.is_empty() { cgroup.into_iter().collect() } else { args.cgroup.clone() };
-    let (seccomp, seccomp_agent) =
-        seccomp::plan(target.spec, target.bundle, target.seccomp_receiver.as_deref())?;
     let plan = Plan {
         id: target.id.to_string(),
         bundle: target.bundle.to_path_buf(),
         process,
         scheduling,
         namespaces: namespaces(target)?,
-        seccomp,
-        seccomp_agent,
+        seccomp: target.digest.seccomp.clone(),
+        seccomp_agent: target.digest.agent.clone(),
         preserve_fds: super::fd_count(args.preserve_fds)?,
         warnings,
         ..Plan::default()

@@ -9,6 +9,7 @@ mod cgroup_sub;
 pub mod cgroup_systemd;
 mod cgroup_v1;
 mod cgroup_v2;
+pub mod digest;
 pub mod exec;
 mod faults;
 mod gvariant;
