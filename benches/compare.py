@@ -25,6 +25,10 @@ ROWS = (
     ('`state`: CPU', 'state cpu', 'median', 'ms'),
     ('`--version`: CPU', 'version cpu', 'median', 'ms'),
     ('`exec`: CPU', 'exec cpu', 'median', 'ms'),
+    ('`exec`: wall, median', 'exec wall', 'median', 'ms'),
+    ('`exec`: system calls, all processes', 'exec calls', 'median', ''),
+    ('`exec`: page faults', 'exec faults', 'median', ''),
+    ('`exec`: peak RSS', 'exec peak KiB', 'median', 'KiB'),
     ('`run`: system calls, all processes', 'run calls', 'median', ''),
     ('`run`: page faults', 'run faults', 'median', ''),
     ('`run`: context switches', 'run switches', 'median', ''),
@@ -125,7 +129,7 @@ def parse_arguments():
     p.add_argument('--floor', metavar='PROGRAM', help='floor.c, built')
     p.add_argument('--rootfs', required=True, metavar='DIR')
     p.add_argument('--bundle', default=f'{here}/bundles/docker', metavar='DIR', help='its config.json (default: docker)')
-    p.add_argument('--cmd', default='run,lifecycle,version,mounts', help='what to time: run,lifecycle,version,mounts,exec')
+    p.add_argument('--cmd', default='run,lifecycle,version,exec,mounts', help='what to time: run,lifecycle,version,mounts,exec')
     p.add_argument('--rounds', type=int, default=60)
     p.add_argument('--pause', type=float, default=50, help='milliseconds before each sample')
     p.add_argument('--timeout', type=float, default=20, help='seconds after which a command is killed')

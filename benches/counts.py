@@ -16,11 +16,17 @@ def traced(h, argv, *options):
         return f.read()
 
 
-def system_calls(h, runtime):
-    """System calls, and processes or threads made, of one `run`: runtime, init and payload together."""
-    table = traced(h, h.run_argv(runtime, 'trace', h.fresh_id(runtime)), '-c', '-U', 'calls,name')
+def calls_of(h, argv):
+    """How often each system call is made, by the command and all its children."""
+    table = traced(h, argv, '-c', '-U', 'calls,name')
     calls = {name: int(count) for count, name in re.findall(r'^\s*(\d+)\s+(\w+)\s*$', table, re.M)}
     calls.pop('total', None)
+    return calls
+
+
+def system_calls(h, runtime):
+    """System calls, and processes or threads made, of one `run`: runtime, init and payload together."""
+    calls = calls_of(h, h.run_argv(runtime, 'trace', h.fresh_id(runtime)))
     runtime.add('run calls', sum(calls.values()))
     runtime.add('run clones', sum(calls.get(name, 0) for name in CLONES))
     h.reap()
@@ -59,6 +65,23 @@ def peak_memory(h, runtime, helper):
     h.reap()
 
 
+def exec_counts(h, runtime, helper):
+    """The same of `exec`, the second one into its container: the first may keep something for the others."""
+    container = h.fresh_id(runtime)
+    try:
+        h.create(runtime, 'long', container, ['/bin/sleep', '100000'])
+        h.spawn(h.argv(runtime, 'start', container))
+        argv = h.argv(runtime, 'exec', container, '/bin/true')
+        h.spawn(argv)
+        runtime.add('exec calls', sum(calls_of(h, argv).values()))
+        out = f'{h.base}/usage'
+        h.spawn([helper, 'rusage', out, *argv])
+        with open(out, encoding='ascii') as f:
+            runtime.add('exec peak KiB', int(f.read().split()[0]))
+    finally:
+        h.force_delete(runtime, container)
+
+
 def smallest_limit(h, runtime, tries=3):
     """The smallest memory limit, KiB, under which `run` works `tries` times in a row."""
     def works(kib):
@@ -91,7 +114,7 @@ def count_all(h, runtimes, helper, repeats=3):
         runtime.add('size KiB', os.path.getsize(runtime.path) / 1024)
         steps = [system_calls, messages] + [lambda h, r: peak_memory(h, r, helper)] * repeats
         if runtime.floor is None:
-            steps.append(smallest_limit)
+            steps += [smallest_limit, lambda h, r: exec_counts(h, r, helper)]
         for step in steps:
             try:
                 step(h, runtime)

@@ -75,6 +75,7 @@ def sample_exec(h, runtime):
     h.reap()
     runtime.add('exec cpu', usage.cpu)
     runtime.add('exec wall', usage.wall)
+    runtime.add('exec faults', usage.faults)
 
 
 SAMPLERS = {'run': sample_run, 'mounts': sample_mounts, 'lifecycle': sample_lifecycle, 'version': sample_version,

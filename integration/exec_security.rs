@@ -6,13 +6,14 @@ use crate::support::*;
 /// host: through the root, the working directory, any directory that is open, the environment. Directories are told apart from
 /// its own by what is in them: `$1` is the test's directory, `$2` a pid of the host. `SEEN` is a process of the runtime that it could look at.
 const WATCHER: &str = r#"
+r=root
 while [ ! -e /tmp/stop ]; do
     for p in /proc/[0-9]*; do
         [ $p = /proc/1 ] && continue
         [ $p = /proc/$$ ] && continue
         read comm < $p/comm
-        case $comm in davit*) [ -e $p/root/bin/sh ] && echo SEEN ;; esac
-        [ -e $p/root/$1/marker ] && echo "HOST root $comm"
+        case $comm in davit*) [ -e $p/$r/bin/sh ] && echo SEEN ;; esac
+        [ -e $p/$r/$1/marker ] && echo "HOST root $comm"
         [ -e $p/cwd/marker ] && echo "HOST cwd $comm"
         for f in $p/fd/*; do
             [ -e $f/marker ] && echo "HOST fd $f"
