@@ -68,7 +68,8 @@ fn last_error_in_the_log() {
         assert_eq!(output.stderr, format!("{}\n", record["msg"].as_str().unwrap()));
         let time = record["time"].as_str().unwrap();
         assert!(time.len() == 20 && time.ends_with('Z') && time.as_bytes()[10] == b'T', "{time}");
-        assert_eq!(record.as_object().unwrap().len(), 3, "{record}");
+        assert_eq!(record["code"], "program");
+        assert_eq!(record.as_object().unwrap().len(), 4, "{record}");
     }
     t.assert_clean();
 }

@@ -362,7 +362,8 @@ fn one_json_record() {
         "{time}"
     );
     if davit_only() {
-        assert_eq!(record.len(), 3, "level, msg, time: {text}");
+        assert_eq!(record["code"], "program");
+        assert_eq!(record.len(), 4, "level, msg, time, and our code: {text}");
         assert!(humantime::parse_rfc3339(time).is_ok(), "{time}");
     }
     t.assert_clean();
