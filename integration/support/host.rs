@@ -157,8 +157,8 @@ pub fn until(limit: Duration, mut condition: impl FnMut() -> bool) -> bool {
     }
 }
 
-/// As [`until`], with 5 seconds, after which the test fails.
+/// As [`until`], with 20 seconds, after which the test fails.
 #[track_caller]
 pub fn wait_until(what: &str, condition: impl FnMut() -> bool) {
-    assert!(until(Duration::from_secs(5), condition), "not within 5 s: {what}");
+    assert!(until(Duration::from_secs(20), condition), "not within 20 s: {what}");
 }
