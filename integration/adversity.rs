@@ -68,6 +68,13 @@ fn few_descriptors() {
         t.assert_clean();
     }
     assert!(works > 3, "{works}");
+    t.sh("sleep 60");
+    t.detach();
+    for limit in 3..10 {
+        let exec = t.cmd(&["exec", &t.id, "echo", "up"]);
+        exec.shell(&format!("ulimit -n {limit}; exec \"$@\"")).output().fails(255, "too many open files");
+    }
+    assert_eq!(t.rt(&["exec", &t.id, "echo", "up"]).ok(), "up");
 }
 
 /// [E18] with any amount of address space (KiB).

@@ -10,7 +10,7 @@ use rustix::fs::{CWD, MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::mount::{OpenTreeFlags, open_tree};
 
-use crate::error::{Context, Error, Kind, Result};
+use crate::error::{Context, Error, Kind, Result, errno_text};
 use crate::plan::Plan;
 use crate::sys::exec::execute_again;
 use crate::sys::mount::{Attributes, set_attributes};
@@ -32,8 +32,9 @@ pub fn run_from_clone() -> Result<()> {
         Err(errno) => errno,
     };
     // Without the right to mount: rootless, or a kernel older than 5.12.
-    let copy =
-        sealed_copy().map_err(|error| error.hint(format!("a read-only mount of it failed too: {errno}")))?;
+    let copy = sealed_copy().map_err(|error| {
+        error.hint(format!("a read-only mount of it failed too: {}", errno_text(&errno.into())))
+    })?;
     Err(Error::system("run the sealed copy of the own binary", execute_again(copy.as_fd())))
 }
 
