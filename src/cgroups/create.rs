@@ -58,6 +58,23 @@ impl Cgroup {
     }
 }
 
+/// Makes one directory anew that somebody has removed before init was in it: on a v1 host systemd clears every empty
+/// cgroup out of a hierarchy that none of its own units uses any more, also those of others.
+pub(super) fn again(plan: &CgroupPlan, directory: &Directory) -> Result<()> {
+    let same = |planned: &PlannedDir| planned.controllers == directory.controllers;
+    let Some(at) = plan.directories.iter().position(same) else { return Ok(()) };
+    let writes = plan.writes.iter().filter(|write| write.directory == at).cloned();
+    let part = CgroupPlan {
+        directories: vec![plan.directories[at].clone()],
+        writes: writes.map(|write| Write { directory: 0, ..write }).collect(),
+        devices: plan.devices.clone().filter(|_| directory.has("devices")),
+        ..CgroupPlan::default()
+    };
+    let mut making = Making { plan: &part, cgroup: Cgroup::default(), index: Vec::new(), started: false };
+    // The tree of cgroup2 on a hybrid host has no limits.
+    if directory.controllers.is_empty() { making.directory(0) } else { making.run() }
+}
+
 /// A creation under way.
 pub(super) struct Making<'p> {
     pub(super) plan: &'p CgroupPlan,

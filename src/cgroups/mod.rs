@@ -106,14 +106,7 @@ impl Cgroup {
     /// Names the `cgroup.procs` that refused the process. On v2, `device or resource busy` means that the cgroup
     /// has sub-cgroups with controllers, `operation not supported` that it is threaded.
     pub fn attach(&self, pid: i32) -> Result<()> {
-        let mut text = [0; 12];
-        let text = decimal(pid, &mut text);
-        for directory in &self.record.directories {
-            let path = file::join(&directory.path, "cgroup.procs");
-            file::write_at(CWD, &path, text)
-                .map_err(|errno| Error::system(format_args!("write {pid} to {}", path.display()), errno))?;
-        }
-        Ok(())
+        self.record.directories.iter().try_for_each(|directory| directory.attach(pid))
     }
 
     /// True if the kernel's OOM killer has killed a process of the container (`memory.events`, v1
@@ -147,6 +140,16 @@ impl Cgroup {
     /// The directory whose `cgroup.procs` lists the container.
     fn main(&self) -> Option<&Path> {
         self.unified().or_else(|| self.record.directories.first().map(|d| d.path.as_path()))
+    }
+}
+
+impl Directory {
+    /// Moves a process into it.
+    fn attach(&self, pid: i32) -> Result<()> {
+        let mut text = [0; 12];
+        let path = file::join(&self.path, "cgroup.procs");
+        file::write_at(CWD, &path, decimal(pid, &mut text))
+            .map_err(|errno| Error::system(format_args!("write {pid} to {}", path.display()), errno))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Cgroups that systemd makes: the unit is started with init in it, then filled as other cgroups are.
 
+use rustix::io::Errno;
+
 use super::create::{self, Making};
 use super::steps::{CgroupPlan, ScopePlan};
 use super::systemd::{self, Property, Started, Unit, Value};
@@ -22,7 +24,7 @@ impl Cgroup {
     /// As [`Self::create`] and [`Self::attach`]. What was made is in the record, for [`Self::remove`].
     pub fn enter(&mut self, plan: &CgroupPlan, pid: i32) -> Result<()> {
         let Some(scope) = &plan.scope else {
-            return if self.fd.is_none() { self.attach(pid) } else { Ok(()) };
+            return if self.fd.is_none() { self.attach_made(plan, pid) } else { Ok(()) };
         };
         if let Err(error) = self.start(scope, pid) {
             if error.kind() == Kind::State {
@@ -45,6 +47,20 @@ impl Cgroup {
         self.record = making.cgroup.record;
         self.fd = making.cgroup.fd;
         if self.is_v2() && !scope.is_slice { Ok(()) } else { self.attach(pid) }
+    }
+
+    /// As [`Self::attach`], into directories that may have been removed again since they were made.
+    fn attach_made(&self, plan: &CgroupPlan, pid: i32) -> Result<()> {
+        for directory in &self.record.directories {
+            match directory.attach(pid) {
+                Err(error) if error.errno() == Some(Errno::NOENT.raw_os_error()) => {
+                    create::again(plan, directory)?;
+                    directory.attach(pid)?;
+                }
+                other => other?,
+            }
+        }
+        Ok(())
     }
 
     fn start(&mut self, scope: &ScopePlan, pid: i32) -> Result<()> {

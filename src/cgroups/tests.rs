@@ -109,6 +109,45 @@ fn value(cgroup: &Cgroup, controller: &str, v1: &str, v2: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())).trim().to_owned()
 }
 
+/// [C11] A directory that was removed before init was in it, as systemd does it on v1 hosts, is made and filled anew.
+#[test]
+fn removed_before_init_is_in_it() {
+    let Some(place) = Place::new() else { return };
+    let json =
+        r#"{"pids":{"limit":9},"cpu":{"cpus":"0","mems":"0"},"devices":[{"allow":false,"access":"rwm"}]}"#;
+    let plan = place.plan(json);
+    let mut cgroup = Cgroup::create(&plan).unwrap();
+    if cgroup.is_v2() {
+        println!("skipped: init is born in its cgroup");
+        return;
+    }
+    let list = |cgroup: &Cgroup| {
+        std::fs::read_to_string(cgroup.v1("devices").unwrap().join("devices.list")).unwrap()
+    };
+    let devices = list(&cgroup);
+    // With the parent that was made for it.
+    for directory in &cgroup.record.directories {
+        std::fs::remove_dir(&directory.path).unwrap();
+        std::fs::remove_dir(directory.path.parent().unwrap()).unwrap();
+    }
+    let mut payload = Payload::start("sleep 100");
+    cgroup.enter(&plan, payload.pid()).unwrap();
+    assert_eq!(value(&cgroup, "pids", "pids.max", "pids.max"), "9");
+    assert_eq!(value(&cgroup, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
+    assert_eq!(list(&cgroup), devices);
+    for directory in &cgroup.record.directories {
+        assert_eq!(
+            processes::list(&directory.path).unwrap(),
+            [payload.pid()],
+            "{}",
+            directory.path.display()
+        );
+    }
+    cgroup.kill_all(libc::SIGKILL).unwrap();
+    payload.ended_by();
+    cgroup.remove().unwrap();
+}
+
 const LIMITS: &str = r#"{"memory":{"limit":67108864},"cpu":{"shares":512,"quota":150000,"period":100000},
     "pids":{"limit":20}}"#;
 

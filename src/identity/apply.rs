@@ -130,7 +130,9 @@ pub fn home(uid: u32, mut read: impl FnMut(&mut [u8]) -> usize, out: &mut [u8; 1
         if let Some(home) = lines.skip(usize::from(too_long)).find_map(|line| home_of(uid, line)) {
             return variable(home, out);
         }
-        if count == 0 {
+        // No text, such as what a link to /dev/zero gives without end.
+        let text = !buffer[..filled].contains(&0);
+        if count == 0 || !text {
             return variable(b"/", out);
         }
         too_long = buffer[end - 1] != b'\n';
@@ -185,5 +187,6 @@ mod tests {
             }
         }
         assert_eq!(home_by(7, b"", 10), "HOME=/");
+        assert_eq!(home_by(7, b"a:x:5:5::/a:/bin/sh\n\0\nb:x:7:7::/b:/bin/sh\n", 30), "HOME=/");
     }
 }
