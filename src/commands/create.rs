@@ -75,6 +75,10 @@ pub enum Finish {
 /// As [`run`].
 pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Result<Made> {
     let id = Id::parse(&args.id)?;
+    if finish == Finish::Wait {
+        // Nothing is read before: it would be read twice.
+        own_binary::run_from_clone()?;
+    }
     // The modes of cgroups and of what the container is to reach must not be the caller's wish.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     let pid_file = args.pid_file.as_deref().map(std::path::absolute).transpose().context("--pid-file")?;
@@ -95,7 +99,7 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     let changed = request.caller.add_user_namespace(&mut loaded.spec)?;
     loaded.warnings.extend(changed);
     let mut plan = ManuallyDrop::new(plan::plan(&loaded.spec, &request, &host)?);
-    if finish == Finish::Wait || plan.shows_runtime() {
+    if finish != Finish::Wait && plan.shows_runtime() {
         own_binary::run_from_clone()?;
     }
     check_rootfs(plan.rootfs.path.as_c_str())?;
