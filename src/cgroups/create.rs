@@ -244,13 +244,14 @@ impl Making<'_> {
             return Ok(());
         }
         // A threaded cgroup always lacks some, so that nobody else pays for this look.
-        let made = self.cgroup.parents.iter().chain([&path]).map(PathBuf::as_path);
-        threaded::settle(made, &path, &self.plan.writes)?;
+        let made = || self.cgroup.parents.iter().chain([&path]).map(PathBuf::as_path);
+        threaded::settle(made(), &path, &self.plan.writes)?;
         let mut above: Vec<_> =
             path.ancestors().skip(1).take_while(|a| a.as_os_str().len() >= mount.as_os_str().len()).collect();
         above.reverse();
         above.into_iter().for_each(|directory| enable(directory, &missing));
-        Ok(())
+        // One that has processes of its own can hand down only those that divide threads, and it changes with that.
+        threaded::settle(made(), &path, &self.plan.writes)
     }
 
     fn fill_cpuset(&self) -> Result<()> {
