@@ -70,7 +70,8 @@ pub(super) fn again(plan: &CgroupPlan, directory: &Directory) -> Result<()> {
         devices: plan.devices.clone().filter(|_| directory.has("devices")),
         ..CgroupPlan::default()
     };
-    let mut making = Making { plan: &part, cgroup: Cgroup::default(), index: Vec::new(), started: false };
+    let mut making =
+        Making { plan: &part, cgroup: Cgroup::default(), index: Vec::new(), started: false, first_in: None };
     // The tree of cgroup2 on a hybrid host has no limits.
     if directory.controllers.is_empty() { making.directory(0) } else { making.run() }
 }

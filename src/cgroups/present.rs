@@ -13,9 +13,9 @@ pub struct Present {
     pub swap: Option<i64>,
     /// Memory in use, in bytes.
     pub usage: Option<i64>,
-    /// v2: processor time in each period, microseconds; `None` without a limit.
+    /// Processor time in each period, microseconds; `None` without a limit.
     pub quota: Option<i64>,
-    /// v2: microseconds.
+    /// Microseconds.
     pub period: Option<u64>,
     /// `cpu.idle`
     pub idle: bool,
@@ -35,8 +35,9 @@ impl Cgroup {
                 limit: number(memory, "memory.limit_in_bytes"),
                 swap: number(memory, "memory.memsw.limit_in_bytes"),
                 usage: number(memory, "memory.usage_in_bytes"),
+                quota: number(self.v1("cpu"), "cpu.cfs_quota_us").filter(|quota| *quota > 0),
+                period: text(self.v1("cpu"), "cpu.cfs_period_us").and_then(|text| text.parse().ok()),
                 idle: text(self.v1("cpu"), "cpu.idle").as_deref() == Some("1"),
-                ..Present::default()
             };
         }
         let own = self.unified();

@@ -48,8 +48,9 @@ fn change(container: &Container, wanted: &LinuxResources, warn: &mut dyn FnMut(&
         return Err(Error::new(Kind::State, "the container is not using cgroups"));
     }
     let confined = crate::cli::in_user_namespace() || !rustix::process::geteuid().is_root();
-    let plan = plan::update::plan(wanted, cgroup.planned(), &cgroup.present(), confined)?;
-    let told = cgroup.update(&plan, &plan::cgroup_properties::changed(&plan))?;
+    let present = cgroup.present();
+    let plan = plan::update::plan(wanted, cgroup.planned(), &present, confined)?;
+    let told = cgroup.update(&plan, &plan::cgroup_properties::changed(&plan, &present))?;
     told.iter().for_each(|text| warn(text));
     plan.warnings.iter().for_each(|text| warn(text));
     Ok(())

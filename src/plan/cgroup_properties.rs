@@ -3,7 +3,7 @@
 use oci_spec::runtime::LinuxResources;
 
 use crate::cgroups::systemd::{Property, Value};
-use crate::cgroups::{CgroupPlan, DeviceRules, Host, Layout, Rule, Type};
+use crate::cgroups::{CgroupPlan, DeviceRules, Host, Layout, Present, Rule, Type};
 
 /// The device rules as far as systemd can say them (features.md D11): what may be used by any rule. What is denied
 /// within that, the own program or the kernel's list denies, which stays in force beside systemd's.
@@ -57,9 +57,16 @@ pub fn limits(resources: &LinuxResources, host: &Host) -> Vec<Property> {
     list.properties
 }
 
-/// The properties of what `update` writes: merged with what was there, so that both say the same (features.md C16).
-pub fn changed(plan: &CgroupPlan) -> Vec<Property> {
+/// The properties of what `update` writes: merged with what is there, so that both say the same (features.md C16).
+pub fn changed(plan: &CgroupPlan, present: &Present) -> Vec<Property> {
     let mut list = List { properties: Vec::new(), v2: true };
+    let v1 =
+        |file: &str| plan.writes.iter().find(|write| write.file == file).map(|write| write.value.as_str());
+    let (quota, period) = (v1("cpu.cfs_quota_us"), v1("cpu.cfs_period_us"));
+    if quota.is_some() || period.is_some() {
+        let quota = quota.map_or(present.quota, |text| text.parse().ok());
+        list.quota(quota, period.map_or(present.period, |text| text.parse().ok()));
+    }
     for write in &plan.writes {
         let name = match &*write.file {
             "memory.limit_in_bytes" => "MemoryLimit",
@@ -284,7 +291,7 @@ mod tests {
             ..CgroupPlan::default()
         };
         let names = |plan: &CgroupPlan| {
-            let all = changed(plan).into_iter();
+            let all = changed(plan, &Present::default()).into_iter();
             all.map(|property| (property.name, property.value)).collect::<Vec<_>>()
         };
         let number = |name: &str, number| (name.to_string(), Value::U64(number));
@@ -295,6 +302,17 @@ mod tests {
             number("IOWeight", 300),
         ];
         assert_eq!(names(&plan), limits);
+        // v1 has a file for each, of which one may stay as it is.
+        let present = Present { quota: Some(7000), period: Some(20_000), ..Present::default() };
+        for (file, value, expected) in [
+            ("cpu.cfs_quota_us", "10000", [20_000, 500_000]),
+            ("cpu.cfs_quota_us", "-1", [20_000, u64::MAX]),
+            ("cpu.cfs_period_us", "10000", [10_000, 700_000]),
+        ] {
+            let one = CgroupPlan { writes: vec![write(file, value)], ..CgroupPlan::default() };
+            let values: Vec<_> = changed(&one, &present).into_iter().map(|property| property.value).collect();
+            assert_eq!(values, expected.map(Value::U64), "{file} {value}");
+        }
         plan.devices = Some(DeviceRules::default());
         let all: Vec<_> = names(&plan).into_iter().map(|(name, _)| name).collect();
         assert_eq!(all[4..], ["DeviceAllow", "DevicePolicy", "DeviceAllow"]);
