@@ -163,7 +163,7 @@ fn life() {
         ["150000", "150000 100000"].contains(&value(&cgroup, "cpu", "cpu.cfs_quota_us", "cpu.max").as_str())
     );
 
-    let mut payload = Payload::start("while :; do sleep 100; done");
+    let mut payload = Payload::start("exec sleep 100");
     cgroup.attach(payload.pid()).unwrap();
     let lines = std::fs::read_to_string(format!("/proc/{}/cgroup", payload.pid())).unwrap();
     for directory in &cgroup.record.directories {
