@@ -93,7 +93,7 @@ fn in_fish() {
         ("davit kill c1 TER", "TERM"),
         ("davit help pau", "pause"),
         ("davit completion z", "zsh"),
-        ("davit seccomp ", "disasm explain"),
+        ("davit seccomp ", "disasm explain record"),
         ("davit seccomp explain --ar", "--arch"),
         ("davit features ", ""),
     ] {

@@ -1,12 +1,83 @@
-//! The arguments of `seccomp explain`, `seccomp disasm` and `seccomp record`.
+//! The sub-commands of `seccomp`: explain, disasm and record, and their arguments.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use super::entry::{CommandSpec, Opt, OptionSpec, Verb, text};
 use super::parse::{Given, usage};
-use super::table::Opt;
+use super::table::{BUNDLE, CONFIG, on_container};
 use super::{PlanFormat, plan_format};
 use crate::error::Result;
+
+const CAPS: OptionSpec = text(
+    Opt::Caps,
+    "caps",
+    "LIST",
+    "a profile of Docker or Podman: for a container with these capabilities, as CAP_CHOWN,CAP_KILL, all or none",
+)
+.default("Docker's own");
+
+/// The sub-commands of `seccomp`.
+pub(super) const COMMANDS: &[CommandSpec] = &[
+    CommandSpec {
+        arguments: "<profile|bundle>",
+        options: &[
+            text(Opt::Arch, "arch", "NAME", "the program for a kernel of this architecture, as aarch64")
+                .default("this machine's"),
+            CAPS,
+        ],
+        ..on_container(
+            Verb::SeccompDisasm,
+            "seccomp disasm",
+            "print the program that the kernel would be given",
+            "\
+One instruction a line: ld loads a word of the call, jeq, jgt and jge compare it
+with a number and go to one label or the other, ret is the verdict.",
+        )
+    },
+    CommandSpec {
+        arguments: "<profile|bundle> [syscall [args...]]",
+        max: 8,
+        options: &[
+            text(Opt::Arch, "arch", "NAME", "calls of programs of this architecture only, as x86 or x32"),
+            CAPS,
+            text(Opt::Format, "format", "text|json", "how to print").default("text"),
+        ],
+        ..on_container(
+            Verb::SeccompExplain,
+            "seccomp explain",
+            "tell what happens to a system call, and which rule says so",
+            "\
+The call is a name or a number. Its arguments are numbers: 40, 0x28, 050. Those
+not given, or given as \"-\", may be any. Before a negative one goes \"--\":
+
+    # davit seccomp explain /run/bundle socket 40
+    # davit seccomp explain profile.json -- kill -1 9
+
+Without a call: what the profile says of every call that the kernel has.",
+        )
+    },
+    CommandSpec {
+        arguments: "[container-id]",
+        min: 0,
+        max: 1,
+        options: &[
+            BUNDLE,
+            CONFIG,
+            text(Opt::Output, "output", "FILE", "where the profile goes, by default to stdout").short("o"),
+        ],
+        ..on_container(
+            Verb::SeccompRecord,
+            "seccomp record",
+            "run a container, note its system calls, and write a profile that allows just these",
+            "\
+The container runs to its end, as by run. Its own profile is not in force; every
+call is let through, and costs more time. The profile is a linux.seccomp object:
+
+    # davit seccomp record --bundle /run/bundle -o profile.json",
+        )
+    },
+];
 
 /// `seccomp explain` and `seccomp disasm`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -6,9 +6,9 @@ use super::entry::{flag, text};
 /// `--help`, an option of the program and of every command.
 pub const HELP: OptionSpec = flag(Opt::Help, "help", "show help").short("h");
 
-const BUNDLE: OptionSpec =
+pub(super) const BUNDLE: OptionSpec =
     text(Opt::Bundle, "bundle", "DIR", "the bundle's directory, by default the current one").short("b");
-const CONFIG: OptionSpec =
+pub(super) const CONFIG: OptionSpec =
     text(Opt::Config, "config", "FILE", "another file in place of the bundle's config.json").short("f");
 pub(super) const CONSOLE_SOCKET: OptionSpec = text(
     Opt::ConsoleSocket,
@@ -117,76 +117,6 @@ container's root file system. config.json says what runs in the container
 (process.args); \"davit spec\" writes one to start from.
 
 The container id is your name for the container and is unique under --root.";
-
-const CAPS: OptionSpec = text(
-    Opt::Caps,
-    "caps",
-    "LIST",
-    "a profile of Docker or Podman: for a container with these capabilities, as CAP_CHOWN,CAP_KILL, all or none",
-)
-.default("Docker's own");
-
-/// The sub-commands of `seccomp`.
-const SECCOMP_COMMANDS: &[CommandSpec] = &[
-    CommandSpec {
-        arguments: "<profile|bundle>",
-        options: &[
-            text(Opt::Arch, "arch", "NAME", "the program for a kernel of this architecture, as aarch64")
-                .default("this machine's"),
-            CAPS,
-        ],
-        ..on_container(
-            Verb::SeccompDisasm,
-            "seccomp disasm",
-            "print the program that the kernel would be given",
-            "\
-One instruction a line: ld loads a word of the call, jeq, jgt and jge compare it
-with a number and go to one label or the other, ret is the verdict.",
-        )
-    },
-    CommandSpec {
-        arguments: "<profile|bundle> [syscall [args...]]",
-        max: 8,
-        options: &[
-            text(Opt::Arch, "arch", "NAME", "calls of programs of this architecture only, as x86 or x32"),
-            CAPS,
-            text(Opt::Format, "format", "text|json", "how to print").default("text"),
-        ],
-        ..on_container(
-            Verb::SeccompExplain,
-            "seccomp explain",
-            "tell what happens to a system call, and which rule says so",
-            "\
-The call is a name or a number. Its arguments are numbers: 40, 0x28, 050. Those
-not given, or given as \"-\", may be any. Before a negative one goes \"--\":
-
-    # davit seccomp explain /run/bundle socket 40
-    # davit seccomp explain profile.json -- kill -1 9
-
-Without a call: what the profile says of every call that the kernel has.",
-        )
-    },
-    CommandSpec {
-        arguments: "[container-id]",
-        min: 0,
-        max: 1,
-        options: &[
-            BUNDLE,
-            CONFIG,
-            text(Opt::Output, "output", "FILE", "where the profile goes, by default to stdout").short("o"),
-        ],
-        ..on_container(
-            Verb::SeccompRecord,
-            "seccomp record",
-            "run a container, note its system calls, and write a profile that allows just these",
-            "\
-The container runs to its end, as by run. Its own profile is not in force; every
-call is let through, and costs more time. The profile is a linux.seccomp object:
-
-    # davit seccomp record --bundle /run/bundle -o profile.json",
-        )
-    },
-];
 
 /// The commands, in alphabetical order.
 pub const COMMANDS: &[CommandSpec] = &[
@@ -393,7 +323,7 @@ container's processes. With --format json: an array of process ids.",
         arguments: "command [command options] [arguments...]",
         min: 0,
         max: 0,
-        commands: SECCOMP_COMMANDS,
+        commands: super::seccomp::COMMANDS,
         ..on_container(
             Verb::Seccomp,
             "seccomp",

@@ -1,6 +1,7 @@
 //! Between `create` and `start`: the socket on which init waits.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -21,6 +22,9 @@ const EARLY_NAME: &str = ".start.sock";
 
 /// How long init may keep silent before its state is looked at.
 const PATIENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
+
+/// Until a process that executes a program has its name.
+const MOMENT: Duration = Duration::from_millis(2);
 
 fn socket() -> Result<OwnedFd> {
     let kind = SocketType::SEQPACKET;
@@ -84,7 +88,10 @@ pub fn start(directory: BorrowedFd<'_>, record: &Record) -> Result<Started> {
             wait_for_end(pid);
             failed(&failure)
         }
-        Answer::Message(Message::End) if still_waits(pid)? => Err(dead()),
+        Answer::Message(Message::End) if still_waits(pid)? => {
+            let hint = "it has executed nothing; a seccomp profile may forbid it to tell why, but not where `davit run` is used";
+            Err(dead().hint(hint))
+        }
         Answer::Message(_) => Ok(Started::Running),
     }
 }
@@ -163,9 +170,19 @@ fn suspended(pid: i32, state: u8) -> Error {
     .hint("it goes on with the start when it gets SIGCONT")
 }
 
-/// The connection is closed by execve, or by the death of an init that has not executed anything.
+/// The connection is closed by execve, a moment before the process has the program's name, or by the death of an init that has
+/// not executed anything.
 fn still_waits(pid: i32) -> Result<bool> {
-    Ok(ProcessStat::read(pid)?.is_some_and(|stat| stat.comm == INIT_COMM.as_bytes()))
+    for _ in 0..100 {
+        match ProcessStat::read(pid)? {
+            Some(stat) if stat.comm != INIT_COMM.as_bytes() => return Ok(false),
+            Some(stat) if !matches!(stat.state, b'Z' | b'X') => {}
+            Some(_) => return Ok(true),
+            None => return Ok(false),
+        }
+        std::thread::sleep(MOMENT);
+    }
+    Ok(true)
 }
 
 fn dead() -> Error {
