@@ -43,6 +43,7 @@ mod identity;
 mod idmap;
 mod interruption;
 mod killpoints;
+mod landlock;
 mod lifecycle;
 mod limit_values;
 mod limits;

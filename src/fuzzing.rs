@@ -64,6 +64,7 @@ fn plans(spec: &Spec, text: &[u8]) {
             notify: None,
             cgroup: plan::cgroup::Options::default(),
             selinux: || false,
+            kernel: crate::plan::Kernel::PLAIN,
             caller: crate::plan::rootless::Caller::ROOT,
             no_cgroup: false,
         };
@@ -88,6 +89,26 @@ fn hosts() -> [Host; 2] {
     let v1 = Layout::V1 { hierarchies: hierarchies.to_vec(), unified: None };
     let v2 = Layout::V2 { mount: "/sys/fs/cgroup".into() };
     [v1, v2].map(|layout| Host { layout, own_v2: "/own".into() })
+}
+
+/// A seccomp profile: what compiles has a verdict for every call, the one that `seccomp explain` tells, and can be printed.
+pub fn seccomp(text: &[u8]) {
+    use crate::seccomp::{Explainer, NATIVE, compile, disassemble, name, names, number};
+    let Ok(Some(profile)) = load::seccomp(text) else { return };
+    let Ok(Some(program)) = compile(&profile) else { return };
+    assert!(program.instructions.len() <= 4096);
+    let printed = disassemble(&program, NATIVE);
+    assert!(printed.lines().count() >= program.instructions.len());
+    let explainer = Explainer::new(&profile, NATIVE).unwrap_or_else(|error| panic!("{error}"));
+    for arch in explainer.architectures() {
+        assert_eq!(explainer.every_call(arch).len(), names(arch).len());
+        for call in [0, 1, 41, 56, 102, 135, 600, u32::MAX] {
+            for args in [[Some(0); 6], [Some(u64::MAX); 6]] {
+                assert!(explainer.answer(arch, call, &args).decided().is_some(), "{arch} {call}");
+            }
+            assert!(name(arch, call).is_none_or(|name| number(arch, name) == Some(call)));
+        }
+    }
 }
 
 /// The option table: what it knows is an effect, what it doesn't is data, in order.
@@ -282,6 +303,16 @@ mod tests {
             }
             config(&text);
             locate(&text);
+        }
+
+        /// [B1 B6 B16] Docker's seccomp profile, changed.
+        #[test]
+        fn changed_profiles(changes in proptest::collection::vec(change(), 0..6)) {
+            let mut profile: Value = serde_json::from_str(include_str!("seccomp/testdata/docker.json")).unwrap();
+            for change in changes {
+                apply(&mut profile, change);
+            }
+            seccomp(profile.to_string().as_bytes());
         }
 
         #[test]

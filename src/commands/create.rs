@@ -206,6 +206,7 @@ pub(super) fn request<'a>(global: &Global, args: &'a CreateArgs, bundle: &'a Pat
         },
         no_cgroup: global.cgroup_manager == CgroupManager::Disabled,
         selinux: crate::rootfs::label::enabled,
+        kernel: plan::Kernel::RUNNING,
     })
 }
 

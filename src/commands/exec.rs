@@ -144,6 +144,7 @@ fn decide(
         namespaces: join.namespaces,
         keyring: join.keyring,
         caller: caller()?,
+        kernel: crate::plan::Kernel::RUNNING,
     };
     let mut exec = exec::plan(given, args, &target)?;
     agent::check(exec.plan.seccomp.as_ref(), exec.plan.seccomp_agent.as_ref())?;

@@ -37,7 +37,8 @@ mod built {
     pub const MEMORY_POLICY_FLAGS: &[&str] =
         &["MPOL_F_NUMA_BALANCING", "MPOL_F_RELATIVE_NODES", "MPOL_F_STATIC_NODES"];
     /// The annotations that change what this build does.
-    pub const UNSAFE_ANNOTATIONS: &[&str] = &["org.systemd.property.", "run.oci."];
+    pub const UNSAFE_ANNOTATIONS: &[&str] =
+        &["org.davit.core-scheduling", "org.davit.landlock", "org.systemd.property.", "run.oci."];
     pub const SECCOMP_ACTIONS: &[&str] = &[
         "SCMP_ACT_ALLOW",
         "SCMP_ACT_ERRNO",

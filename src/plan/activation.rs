@@ -133,6 +133,7 @@ mod tests {
             selinux: || false,
             seccomp_receiver: None,
             seccomp_recorder: None,
+            kernel: crate::plan::Kernel::PLAIN,
             notify: None,
             cgroup: crate::plan::cgroup::Options::default(),
             no_cgroup: true,

@@ -8,7 +8,7 @@ use oci_spec::runtime::{LinuxNamespaceType, Process};
 
 use super::digest::Digest;
 use super::rootless::{self, Caller};
-use super::{Plan, cstring, process, scheduling};
+use super::{Kernel, Plan, cstring, landlock, process, scheduling};
 use crate::cgroups::SubCgroups;
 use crate::cli::ExecArgs;
 use crate::error::{Error, Kind, Result};
@@ -34,6 +34,8 @@ pub struct Target<'a> {
     pub keyring: bool,
     /// Whose rights there are.
     pub caller: Caller,
+    /// What the kernel has.
+    pub kernel: Kernel,
 }
 
 /// All that will be done for a process that joins.
@@ -47,6 +49,8 @@ pub struct ExecPlan {
     pub cgroup: SubCgroups,
     /// On which CPUs.
     pub affinity: Affinity,
+    /// It shares init's core scheduling cookie.
+    pub core_cookie: bool,
 }
 
 /// `process.execCPUAffinity` (features.md S30).
@@ -87,6 +91,8 @@ pub fn plan(given: Option<LoneProcess>, args: &ExecArgs, target: &Target<'_>) ->
     let linux = spec.linux().as_ref();
     let keyring = target.keyring.then(|| process::keyring(target.id)).transpose()?;
     let scheduling = scheduling::plan(&process, linux, &mut warnings)?;
+    let core_cookie = scheduling::core(spec, target.kernel, &mut warnings)?;
+    let landlock = landlock::plan(spec, target.kernel.landlock, &mut warnings)?;
     let affinity = affinity(&process)?;
     let mut process = process::plan(&process, keyring)?;
     process.keep_groups = rootless::keep_groups(spec);
@@ -105,11 +111,13 @@ pub fn plan(given: Option<LoneProcess>, args: &ExecArgs, target: &Target<'_>) ->
         namespaces: namespaces(target)?,
         seccomp: target.digest.seccomp.clone(),
         seccomp_agent: target.digest.agent.clone(),
+        landlock,
         preserve_fds: super::fd_count(args.preserve_fds)?,
         warnings,
         ..Plan::default()
     };
-    Ok(ExecPlan { plan, enter: target.namespaces, cgroup: SubCgroups::parse(&cgroup)?, affinity })
+    let cgroup = SubCgroups::parse(&cgroup)?;
+    Ok(ExecPlan { plan, enter: target.namespaces, cgroup, affinity, core_cookie })
 }
 
 /// What a process file leaves out is as for init (V32); but for no_new_privs, which is as it says.

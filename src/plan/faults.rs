@@ -3,7 +3,8 @@
 use oci_spec::runtime::Spec;
 
 use super::{
-    Request, annotations, cgroup_plan, namespaces, process, resctrl, rootfs, scheduling, seccomp, sysctl,
+    Request, annotations, cgroup_plan, landlock, namespaces, process, resctrl, rootfs, scheduling, seccomp,
+    sysctl,
 };
 use crate::cgroups::{CgroupPlan, Host};
 use crate::error::Error;
@@ -31,6 +32,8 @@ pub fn faults(spec: &Spec, request: &Request<'_>, host: &Host) -> (Vec<Error>, V
         faults.extend(scheduling::plan(process, spec.linux().as_ref(), &mut warnings).err());
         faults.extend(process::plan(process, None).err());
     }
+    faults.extend(scheduling::core(spec, request.kernel, &mut warnings).err());
+    faults.extend(landlock::plan(spec, request.kernel.landlock, &mut warnings).err());
     faults.extend(sysctl(spec).err());
     faults.extend(resctrl::plan(spec, request.id).err());
     (faults, warnings)
@@ -62,6 +65,7 @@ mod tests {
             selinux: || false,
             seccomp_receiver: None,
             seccomp_recorder: None,
+            kernel: crate::plan::Kernel::PLAIN,
             caller: crate::plan::rootless::Caller::ROOT,
             cgroup: Options::default(),
             no_cgroup: false,

@@ -15,6 +15,7 @@ mod faults;
 mod gvariant;
 mod id_map;
 mod label;
+pub mod landlock;
 mod mounts;
 pub mod namespaces;
 mod order;
@@ -33,6 +34,7 @@ use std::ffi::CString;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::{Hook, LinuxNamespaceType, Spec};
+use rustix::io::Errno;
 
 use crate::cgroups::{CgroupPlan, Host};
 use crate::container::Agent;
@@ -77,6 +79,28 @@ pub struct Request<'a> {
     pub no_cgroup: bool,
     /// Whether the host has SELinux: asked only where the spec has a label for mounts.
     pub selinux: fn() -> bool,
+    /// What the kernel has of what annotations ask for.
+    pub kernel: Kernel,
+}
+
+/// How the kernel is asked, where an annotation makes it necessary.
+#[derive(Clone, Copy, Debug)]
+pub struct Kernel {
+    /// Landlock's ABI; 0 for none.
+    pub landlock: fn() -> u32,
+    /// The errno, if there is no core scheduling.
+    pub core_scheduling: fn() -> Option<Errno>,
+}
+
+impl Kernel {
+    /// The one that runs.
+    pub const RUNNING: Self = Self {
+        landlock: crate::sys::landlock::abi,
+        core_scheduling: || crate::sys::scheduling::core_scheduling(0).err(),
+    };
+
+    /// One that has nothing.
+    pub const PLAIN: Self = Self { landlock: || 0, core_scheduling: || Some(Errno::INVAL) };
 }
 
 /// All that will be done to make a container.
@@ -100,6 +124,8 @@ pub struct Plan {
     pub seccomp: Option<Program>,
     /// Who answers the calls that the filter asks about.
     pub seccomp_agent: Option<Agent>,
+    /// Files and ports that the program may use.
+    pub landlock: Option<landlock::Landlock>,
     /// Kernel parameters, in the spec's spelling's order.
     pub sysctl: Vec<Sysctl>,
     /// Network devices that move into the container's namespace.
@@ -171,7 +197,9 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         Some(recorder) => seccomp::recorded(recorder),
         None => seccomp::plan(spec, request.bundle, request.seccomp_receiver.as_deref())?,
     };
-    let scheduling = scheduling::plan(process, spec.linux().as_ref(), &mut warnings)?;
+    let mut scheduling = scheduling::plan(process, spec.linux().as_ref(), &mut warnings)?;
+    scheduling.core_cookie = scheduling::core(spec, request.kernel, &mut warnings)?;
+    let landlock = landlock::plan(spec, request.kernel.landlock, &mut warnings)?;
     let mut process = process::plan(process, keyring)?;
     process.keep_groups = rootless::keep_groups(spec);
     if let Some(terminal) = &mut process.terminal {
@@ -196,6 +224,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         cgroup,
         seccomp,
         seccomp_agent,
+        landlock,
         sysctl: sysctl(spec)?,
         net_devices: namespaces::net_devices(spec),
         resctrl: resctrl::plan(spec, request.id)?,

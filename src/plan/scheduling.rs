@@ -2,9 +2,11 @@
 
 use oci_spec::runtime::{
     IOPriorityClass, Linux, LinuxIOPriority, LinuxMemoryPolicy, LinuxPersonalityDomain, LinuxSchedulerFlag,
-    LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, Process, Scheduler,
+    LinuxSchedulerPolicy, MemoryPolicyFlagType, MemoryPolicyModeType, Process, Scheduler, Spec,
 };
+use rustix::io::Errno;
 
+use super::{Kernel, annotations};
 use crate::error::{Error, Result};
 use crate::spec::list::{MAX_NODE, NumberSet};
 use crate::sys::scheduling::{IoPriority, SchedAttr};
@@ -22,6 +24,8 @@ pub struct Scheduling {
     pub personality: Option<u32>,
     /// `linux.memoryPolicy`.
     pub memory_policy: Option<MemoryPolicy>,
+    /// It gets a core scheduling cookie of its own.
+    pub core_cookie: bool,
 }
 
 /// Arguments of set_mempolicy(2).
@@ -60,7 +64,39 @@ pub fn plan(process: &Process, linux: Option<&Linux>, warnings: &mut Vec<String>
             LinuxPersonalityDomain::PerLinux32 => 8,
         }),
         memory_policy: policy.map(memory_policy).transpose()?,
+        core_cookie: false,
     })
+}
+
+/// The annotation for core scheduling (row W2; the specification has no place for it yet).
+pub const CORE_ANNOTATION: &str = "org.davit.core-scheduling";
+
+/// Whether the container gets a core scheduling cookie of its own, so that only its processes run on a core's threads at
+/// the same time.
+///
+/// # Errors
+/// Neither `required` nor `best-effort`; required, and the kernel or the machine has it not.
+pub fn core(spec: &Spec, kernel: Kernel, warnings: &mut Vec<String>) -> Result<bool> {
+    let Some(wanted) = annotations::get(spec, CORE_ANNOTATION) else { return Ok(false) };
+    let best_effort = match wanted {
+        "required" => false,
+        "best-effort" => true,
+        _ => {
+            let why = format!("{wanted:?} is not \"required\" or \"best-effort\"");
+            return Err(annotations::wrong(CORE_ANNOTATION, why));
+        }
+    };
+    let why = match (kernel.core_scheduling)() {
+        None => return Ok(true),
+        Some(Errno::NODEV) => "no core of this machine runs several threads, so there is nothing to share",
+        Some(_) => "this kernel has no core scheduling (CONFIG_SCHED_CORE)",
+    };
+    let error = annotations::wrong(CORE_ANNOTATION, why);
+    if best_effort {
+        warnings.push(format!("{error}; left out"));
+        return Ok(false);
+    }
+    Err(error.hint("\"best-effort\" does without"))
 }
 
 fn scheduler(given: &Scheduler, warnings: &mut Vec<String>) -> Result<SchedAttr> {
@@ -153,6 +189,36 @@ fn memory_policy(given: &LinuxMemoryPolicy) -> Result<MemoryPolicy> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// [W2] The kernel's and the machine's answer.
+    #[test]
+    fn core_scheduling() {
+        let of = |wanted: &str, answer: fn() -> Option<Errno>| {
+            let spec = serde_json::json!({"ociVersion": "1.0.0", "annotations": {CORE_ANNOTATION: wanted}});
+            let kernel = Kernel { core_scheduling: answer, ..Kernel::PLAIN };
+            let mut warnings = Vec::new();
+            let result = core(&serde_json::from_value(spec).unwrap(), kernel, &mut warnings);
+            (result.map_err(|error| error.to_string()), warnings.len())
+        };
+        assert_eq!(of("required", || None), (Ok(true), 0));
+        assert_eq!(of("best-effort", || None), (Ok(true), 0));
+        assert_eq!(of("best-effort", || Some(Errno::INVAL)), (Ok(false), 1));
+        let fault = |wanted, answer| of(wanted, answer).0.unwrap_err();
+        let place = "annotations[\"org.davit.core-scheduling\"]: ";
+        let lacks = fault("required", || Some(Errno::INVAL));
+        assert!(
+            lacks.starts_with(&format!("{place}this kernel has no core scheduling (CONFIG_SCHED_CORE)")),
+            "{lacks}"
+        );
+        assert!(
+            fault("required", || Some(Errno::NODEV)).contains("no core of this machine runs several threads")
+        );
+        assert_eq!(fault("yes", || None), format!("{place}\"yes\" is not \"required\" or \"best-effort\""));
+        let none = serde_json::from_value(serde_json::json!({"ociVersion": "1.0.0"})).unwrap();
+        let asked = || panic!("the kernel is not asked");
+        let kernel = Kernel { core_scheduling: asked, ..Kernel::PLAIN };
+        assert!(!core(&none, kernel, &mut Vec::new()).unwrap());
+    }
     use serde_json::json;
 
     fn plan_of(process: serde_json::Value, linux: serde_json::Value) -> (Scheduling, Vec<String>) {

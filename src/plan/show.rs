@@ -72,6 +72,7 @@ pub fn steps(plan: &Plan) -> Vec<Shown> {
     }
     scheduling(&plan.scheduling, &mut list);
     process(&plan.process, &mut list);
+    landlock(plan, &mut list);
     if let Some(filter) = &plan.seccomp {
         let detail = format!("{} instructions, flags {:#x}", filter.instructions.len(), filter.flags);
         list.add("init", "load seccomp filter", detail, "linux.seccomp");
@@ -83,6 +84,29 @@ pub fn steps(plan: &Plan) -> Vec<Shown> {
     let args: Vec<_> = plan.process.args.as_slice().iter().map(|arg| text(arg)).collect();
     list.add("init", "execute", args.join(" "), "process.args");
     list.0
+}
+
+fn landlock(plan: &Plan, list: &mut List) {
+    let Some(landlock) = &plan.landlock else { return };
+    let place = |rest: String| format!("annotations[{:?}]{rest}", super::landlock::ANNOTATION);
+    let handled = landlock.handled;
+    let detail =
+        format!("files {:#x}, ports {:#x}, scope {:#x}", handled.files, handled.ports, handled.scoped);
+    list.add("init", "restrict by Landlock", detail, place(String::new()));
+    for rule in &landlock.paths {
+        let (member, at) = rule.origin;
+        let detail = format!("{} of {}", member, text(&rule.path));
+        list.add("init", "allow by Landlock", detail, place(format!(".{member}[{at}]")));
+    }
+    for (port, access) in &landlock.ports {
+        let member = if *access == 1 { "bind" } else { "connect" };
+        list.add(
+            "init",
+            "allow by Landlock",
+            format!("{member} to TCP port {port}"),
+            place(format!(".{member}")),
+        );
+    }
 }
 
 fn text(string: &CStr) -> String {
@@ -274,6 +298,10 @@ fn scheduling(plan: &Scheduling, list: &mut List) {
     if let Some(policy) = &plan.memory_policy {
         let detail = format!("mode {:#x} nodes {:x?}", policy.mode, policy.nodes);
         list.add("init", "set memory policy", detail, "linux.memoryPolicy");
+    }
+    if plan.core_cookie {
+        let path = format!("annotations[{:?}]", super::scheduling::CORE_ANNOTATION);
+        list.add("init", "make core scheduling cookie", "", path);
     }
 }
 

@@ -98,6 +98,11 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Personality => "linux.personality".into(),
         Step::MemoryPolicy => "linux.memoryPolicy".into(),
         Step::NoNewPrivileges => "process.noNewPrivileges".into(),
+        Step::CoreScheduling => {
+            format!("annotations[{:?}]: make a cookie", crate::plan::scheduling::CORE_ANNOTATION)
+        }
+        Step::Landlock => format!("annotations[{:?}]: restrict", crate::plan::landlock::ANNOTATION),
+        Step::LandlockPath => landlock_path(plan, index),
         Step::Bounding => "process.capabilities.bounding".into(),
         Step::Groups => "process.user.additionalGids".into(),
         Step::Ids => format!("process.user: become uid {} gid {}", plan.process.uid, plan.process.gid),
@@ -109,6 +114,13 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Listener => "linux.seccomp.listenerPath: pass the listener on".into(),
         Step::Exec | Step::ExecFailed => "exec".into(),
     }
+}
+
+fn landlock_path(plan: &Plan, index: usize) -> String {
+    let rule = plan.landlock.as_ref().and_then(|landlock| landlock.paths.get(index));
+    let place =
+        rule.map(|rule| format!(".{}[{}]: {}", rule.origin.0, rule.origin.1, rule.path.to_string_lossy()));
+    format!("annotations[{:?}]{}", crate::plan::landlock::ANNOTATION, place.unwrap_or_default())
 }
 
 fn joined(plan: &NamespacePlan, index: usize) -> String {
@@ -251,6 +263,10 @@ fn hint(plan: &Plan, position: Position, action: Action, errno: Errno) -> Option
             Some("the limit in /proc/sys/kernel/pty/max is reached")
         }
         (Step::Terminal, Action::Target, Errno::LOOP) => Some("it is a symbolic link"),
+        (Step::LandlockPath, Action::Open, Errno::NOENT) => {
+            Some("\"mode\": \"best-effort\" passes over what is not there")
+        }
+        (Step::Landlock, _, Errno::PERM) => Some("it takes process.noNewPrivileges or CAP_SYS_ADMIN"),
         (Step::Join, ..) => join_hint(errno),
         (Step::Enter, _, Errno::SRCH) => Some("the container has ended"),
         (Step::Enter, _, Errno::PERM) => Some("was the container made by another user?"),
@@ -326,7 +342,9 @@ pub fn exec_failed(path: &str, errno: Errno) -> Error {
         Errno::NOEXEC => {
             error.hint("not a program, or one for another processor; a script needs #! in its first line")
         }
-        Errno::ACCESS => error.hint("is it on a mount with noexec?"),
+        Errno::ACCESS => {
+            error.hint("is it on a mount with noexec, or not among execute of org.davit.landlock?")
+        }
         _ => error,
     }
 }

@@ -70,6 +70,11 @@ pub fn launch(
     if let Affinity::Given { initial, .. } = &exec.affinity {
         set_affinity("initial", initial)?;
     }
+    if exec.core_cookie {
+        // Inherited by the process that is made.
+        scheduling::take_core_cookie(init_pid)
+            .context("annotations[\"org.davit.core-scheduling\"]: share init's cookie")?;
+    }
     let entrance = Entrance {
         enter: exec.enter,
         affinity: &exec.affinity,

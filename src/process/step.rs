@@ -71,8 +71,14 @@ pub enum Step {
     Personality,
     /// `linux.memoryPolicy`.
     MemoryPolicy,
+    /// The core scheduling cookie.
+    CoreScheduling,
     /// `process.noNewPrivileges`.
     NoNewPrivileges,
+    /// The ruleset of Landlock.
+    Landlock,
+    /// A path of it; the index is that of the plan.
+    LandlockPath,
     /// Bounding set.
     Bounding,
     /// Supplementary groups.

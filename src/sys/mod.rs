@@ -8,6 +8,7 @@ pub mod credentials;
 pub mod exec;
 pub mod fd;
 pub mod kill;
+pub mod landlock;
 pub mod mount;
 pub mod netlink;
 pub mod page;

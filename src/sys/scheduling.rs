@@ -117,6 +117,46 @@ pub fn set_affinity(cpus: &[u64]) -> Result<(), Errno> {
     if result < 0 { Err(last_errno()) } else { Ok(()) }
 }
 
+/// A cookie of its own for the calling process: no other process shares a core with it at the same time (Linux 5.14,
+/// admin-guide/hw-vuln/core-scheduling). What it starts inherits it.
+///
+/// # Errors
+/// As [`core_scheduling`].
+pub fn make_core_cookie() -> Result<(), Errno> {
+    core(CORE_CREATE, 0, CORE_SCOPE_THREAD_GROUP, ptr::null_mut())
+}
+
+/// The cookie of another process for the calling one, and for what it starts.
+///
+/// # Errors
+/// ESRCH, EPERM (may not be traced), and as [`core_scheduling`].
+pub fn take_core_cookie(from: i32) -> Result<(), Errno> {
+    core(CORE_SHARE_FROM, from, CORE_SCOPE_THREAD, ptr::null_mut())
+}
+
+/// The cookie of a process; 0 for none. Tells as well whether the kernel has core scheduling.
+///
+/// # Errors
+/// EINVAL: it has not (CONFIG_SCHED_CORE). ENODEV: no core has several threads.
+pub fn core_scheduling(pid: i32) -> Result<u64, Errno> {
+    let mut cookie = 0;
+    core(CORE_GET, pid, CORE_SCOPE_THREAD, &raw mut cookie)?;
+    Ok(cookie)
+}
+
+const CORE_GET: libc::c_ulong = 0;
+const CORE_CREATE: libc::c_ulong = 1;
+const CORE_SHARE_FROM: libc::c_ulong = 3;
+const CORE_SCOPE_THREAD: libc::c_ulong = 0;
+const CORE_SCOPE_THREAD_GROUP: libc::c_ulong = 1;
+
+fn core(command: libc::c_ulong, pid: i32, scope: libc::c_ulong, cookie: *mut u64) -> Result<(), Errno> {
+    let pid = libc::c_ulong::try_from(pid).map_err(|_| Errno::SRCH)?;
+    // SAFETY: the kernel writes one u64 to `cookie` for CORE_GET, where it is valid, and nothing for the others.
+    let result = unsafe { libc::prctl(libc::PR_SCHED_CORE, command, pid, scope, cookie) };
+    if result < 0 { Err(last_errno()) } else { Ok(()) }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

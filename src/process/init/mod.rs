@@ -7,6 +7,7 @@ use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::process::{DumpableBehavior, Signal};
 
+mod landlock;
 mod scheduling;
 mod tree;
 mod user;
@@ -229,13 +230,19 @@ impl Init<'_> {
         Ok(())
     }
 
+    /// HOME, where config.json has none.
+    fn find_home(&self) {
+        if self.plan.process.find_home {
+            self.plan.process.env.add(read_passwd(self.plan.process.uid));
+        }
+    }
+
     /// Finds the program as the container's user, so that a missing one fails `create` and not `start` (S10).
     fn look_up(&self) -> Result<Program<'_>, Fault> {
         self.progress.enter(Step::Lookup);
         let found = program::look_up(&self.plan.process)?;
-        let home = self.plan.process.find_home.then(|| read_passwd(self.plan.process.uid));
-        if let Some(home) = home {
-            self.plan.process.env.add(home);
+        if self.plan.landlock.is_none() {
+            self.find_home();
         }
         if self.plan.process.listen_pid {
             // In a pid namespace of its own that is 1; else only here it is known (F13).

@@ -26,6 +26,10 @@ impl Init<'_> {
             self.progress.enter(Step::MemoryPolicy);
             scheduling::set_mempolicy(policy.mode, &policy.nodes)?;
         }
+        if plan.core_cookie {
+            self.progress.enter(Step::CoreScheduling);
+            scheduling::make_core_cookie()?;
+        }
         Ok(())
     }
 }

@@ -89,6 +89,7 @@ impl Init<'_> {
         if process.no_new_privileges {
             rustix::thread::set_no_new_privs(true)?;
         }
+        self.landlock()?;
         self.progress.enter(Step::Bounding);
         apply::limit_bounding(&process.capabilities)?;
         self.progress.enter(Step::WorkingDirectory);
