@@ -30,7 +30,7 @@ fn runs() {
 #[test]
 fn life_of_a_task() {
     let containerd = containerd!();
-    containerd.detach(&["--memory-limit", "33554432"], "life", "trap 'exit 5' TERM; sleep 100 & wait");
+    containerd.detach(&["--memory-limit", "33554432"], "life", "trap 'exit 5' TERM; sleep 1000 & wait");
     let (pid, status) = containerd.task("life").unwrap();
     assert_eq!(status, "RUNNING");
     let group = format!("{}/life", containerd.place.cgroup());
@@ -59,7 +59,7 @@ fn life_of_a_task() {
 #[test]
 fn exec() {
     let containerd = containerd!();
-    containerd.detach(&[], "host", "sleep 100");
+    containerd.detach(&[], "host", "sleep 1000");
     let exec = |id: &str, script: &str| {
         containerd.run(&["tasks", "exec", "--exec-id", id, "host", "sh", "-c", script])
     };
@@ -111,7 +111,7 @@ fn options() {
     assert_eq!(host::capabilities(&seen, "CapEff") & 1, 0);
     assert_eq!(containerd.sh(&["--seccomp"], "grep Seccomp: /proc/self/status | cut -f 2"), "2");
     assert_eq!(containerd.sh(&["--cpus", "0.5"], "echo limited"), "limited");
-    containerd.detach(&[], "first", "sleep 100");
+    containerd.detach(&[], "first", "sleep 1000");
     let (pid, _) = containerd.task("first").unwrap();
     let net = std::fs::read_link(format!("/proc/{pid}/ns/net")).unwrap();
     let join = format!("network:/proc/{pid}/ns/net");
@@ -171,7 +171,7 @@ fn daemons_that_die() {
     }));
     containerd.remove("kept");
 
-    containerd.detach(&[], "orphan", "sleep 100 & sleep 100");
+    containerd.detach(&[], "orphan", "sleep 1000 & sleep 1000");
     let (pid, _) = containerd.task("orphan").unwrap();
     let shim: i32 = host::stat_field(pid, 4).unwrap().parse().unwrap();
     assert!(std::fs::read_to_string(format!("/proc/{shim}/comm")).unwrap().starts_with("containerd-shim"));

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[test]
 fn exec() {
     let docker = docker!();
-    docker.detach("host", &["--env", "GIVEN=1"], "sleep 100");
+    docker.detach("host", &["--env", "GIVEN=1"], "sleep 1000");
     let run = docker.run(&["exec", "host", "sh", "-c", "echo out; echo err >&2; exit 3"]);
     assert_eq!((run.code, &*run.stdout, &*run.stderr), (3, "out\n", "err\n"), "{run}");
     let sh = |options: &[&str], script: &str| {
@@ -47,7 +47,7 @@ fn exec() {
 #[test]
 fn exec_failures() {
     let docker = docker!();
-    docker.detach("host", &[], "sleep 100");
+    docker.detach("host", &[], "sleep 1000");
     let cases = [
         ("nonesuch", "executable file not found in $PATH"),
         ("/no/such", "no such file or directory"),
@@ -74,7 +74,7 @@ fn exec_failures() {
 #[test]
 fn twenty_execs_at_once() {
     let docker = docker!();
-    docker.detach("host", &[], "sleep 100");
+    docker.detach("host", &[], "sleep 1000");
     let all: Vec<_> = (0..20)
         .map(|number: i32| {
             let script = format!("echo {number}; exit {number}");
@@ -98,7 +98,7 @@ fn health() {
         "--health-interval",
         "500ms",
     ];
-    docker.detach("patient", &[&options[..], &["--health-retries", "2"]].concat(), "sleep 100");
+    docker.detach("patient", &[&options[..], &["--health-retries", "2"]].concat(), "sleep 1000");
     docker.wait_for("patient", ".State.Health.Status", "healthy");
     docker.ok(&["exec", "patient", "touch", "/sick"]);
     docker.wait_for("patient", ".State.Health.Status", "unhealthy");
@@ -113,14 +113,14 @@ fn terminals() {
     // Without a terminal of the client's: both streams are one, with the line ends of a terminal.
     let seen = docker.sh(&["-t"], "tty; echo err >&2; test -t 0 && test -t 2 && echo both");
     assert_eq!(seen, "/dev/pts/0\r\nerr\r\nboth\r");
-    docker.detach("host", &[], "sleep 100");
+    docker.detach("host", &[], "sleep 1000");
     // Docker 20.10 tells the size only once the program runs.
     let script = "tty; until test \"$(stty size 2>/dev/null)\" = \"$1\"; do sleep 0.05; done; echo sized; test $2 = 0 || exit $2
                   trap seen=1 WINCH; touch /ready
                   until test \"$seen\" = 1 && test \"$(stty size)\" = '20 30'; do sleep 0.05; done; echo resized; exit 7";
     docker.place.file("script.sh", script);
     let file = format!("{}:/script.sh:ro", docker.place.path("script.sh"));
-    docker.detach("second", &["-v", &file], "sleep 100");
+    docker.detach("second", &["-v", &file], "sleep 1000");
     let run = |lines: &str| in_terminal(&docker, lines);
     let sized = |size: &str| format!("/dev/pts/0\n{size}");
     let first = format!("stty rows 33 cols 77; docker run --rm -it -v {file} {NAME} sh /script.sh '33 77' 5");

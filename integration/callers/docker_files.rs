@@ -54,7 +54,7 @@ fn propagation() {
     let tree = shared_tree(&docker);
     let wait = "while ! test -e /tree/sub/inside; do test -e /stop && exit 1; sleep 0.05; done; echo seen";
     docker.detach("slave", &["-v", &format!("{tree}:/tree:rslave")], wait);
-    docker.detach("private", &["-v", &format!("{tree}:/tree:rprivate")], "sleep 100");
+    docker.detach("private", &["-v", &format!("{tree}:/tree:rprivate")], "sleep 1000");
     rustix::mount::mount("none", format!("{tree}/sub"), "tmpfs", MountFlags::empty(), None).unwrap();
     std::fs::write(format!("{tree}/sub/inside"), "").unwrap();
     docker.wait_log("slave", "seen");
@@ -104,7 +104,7 @@ fn devices_and_masked_paths() {
 #[test]
 fn copies_between_host_and_container() {
     let docker = docker!();
-    docker.detach("files", &[], "echo made > /made; sleep 100");
+    docker.detach("files", &[], "echo made > /made; sleep 1000");
     assert!(host::until(std::time::Duration::from_secs(20), || docker
         .ok(&["diff", "files"])
         .contains("A /made")));

@@ -10,7 +10,7 @@ use std::time::Duration;
 #[test]
 fn restarts() {
     let docker = docker!();
-    docker.detach("often", &[], "echo start $(cat /count | wc -l); echo x >> /count; sleep 100");
+    docker.detach("often", &[], "echo start $(cat /count | wc -l); echo x >> /count; sleep 1000");
     for _ in 0..3 {
         docker.ok(&["restart", "--time", "0", "often"]);
     }
@@ -20,7 +20,7 @@ fn restarts() {
     docker.wait_for("failing", ".State.Status", "exited");
     assert_eq!(docker.run(&["logs", "failing"]).stdout, "try\ntry\ntry\n");
     assert_eq!(docker.inspect("failing", ".State.ExitCode"), "4");
-    docker.detach("always", &["--restart", "always"], "sleep 100");
+    docker.detach("always", &["--restart", "always"], "sleep 1000");
     let pid = || docker.inspect("always", ".State.Pid").parse::<i32>().unwrap();
     let first = pid();
     host::kill(first);
@@ -65,14 +65,14 @@ fn killed_shim() {
 #[test]
 fn removal() {
     let docker = docker!();
-    docker.detach("busy", &[], "sleep 100 & sleep 100 & wait");
+    docker.detach("busy", &[], "sleep 1000 & sleep 1000 & wait");
     docker.run(&["rm", "busy"]).code(1).says("running container");
     docker.ok(&["rm", "--force", "busy"]);
     docker.ok(&["create", "--name", "unborn", NAME, "true"]);
     docker.ok(&["rm", "unborn"]);
     // The same name at once, many times over: ids and cgroups are free again.
     for _ in 0..5 {
-        docker.detach("again", &[], "sleep 100");
+        docker.detach("again", &[], "sleep 1000");
         docker.ok(&["rm", "--force", "again"]);
     }
     // The host's pid namespace: `kill --all` must find the children, which no dying namespace takes along.

@@ -16,7 +16,7 @@ fn limits_are_in_the_cgroup() {
         ["--cpuset-cpus", "0"],
         ["--oom-score-adj", "123"],
     ];
-    docker.detach("limited", &options.concat(), "sleep 100");
+    docker.detach("limited", &options.concat(), "sleep 1000");
     let group = docker.cgroup("limited");
     let read = |v1: &str, v2: &str| cgroup::read(&group, v1, v2);
     assert_eq!(read("memory.limit_in_bytes", "memory.max"), "67108864");
@@ -57,7 +57,7 @@ fn out_of_memory() {
 #[test]
 fn update() {
     let docker = docker!();
-    docker.detach("subject", &["--memory", "64m", "--cpus", "0.5", "--pids-limit", "77"], "sleep 100");
+    docker.detach("subject", &["--memory", "64m", "--cpus", "0.5", "--pids-limit", "77"], "sleep 1000");
     let group = docker.cgroup("subject");
     let memory = || cgroup::read(&group, "memory.limit_in_bytes", "memory.max");
     let pids = || cgroup::read(&group, "pids.max", "pids.max");

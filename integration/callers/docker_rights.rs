@@ -76,7 +76,7 @@ fn user_namespaces() {
     let front = ["unshare", "--mount", "--propagation", "slave", "/bin/sh", "-c", &script, "sh"];
     let docker = Docker::configured(place, CONTRIB, &["--userns-remap=nobody:nogroup"], &front);
     assert_eq!(docker.sh(&[], "cat /proc/self/uid_map | tr -s ' '; id -u"), " 0 200000 65536\n0");
-    docker.detach("mapped", &["--memory", "64m"], "echo up; sleep 100");
+    docker.detach("mapped", &["--memory", "64m"], "echo up; sleep 1000");
     docker.wait_log("mapped", "up");
     let pid: i32 = docker.inspect("mapped", ".State.Pid").parse().unwrap();
     assert!(host::status_line(pid, "Uid").starts_with("200000"));

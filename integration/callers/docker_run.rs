@@ -122,7 +122,7 @@ fn signals_and_stop() {
     docker.ok(&["stop", "own"]);
     assert_eq!(docker.inspect("own", ".State.ExitCode"), "9");
 
-    docker.detach("killed", &[], "sleep 100");
+    docker.detach("killed", &[], "sleep 1000");
     docker.ok(&["kill", "killed"]);
     assert_eq!(docker.ok(&["wait", "killed"]), "137");
     // What has ended cannot be killed, and that is said in a way that Docker understands.
@@ -146,7 +146,7 @@ fn signals_to_the_foreground_client() {
 #[test]
 fn namespaces_and_init() {
     let docker = docker!();
-    docker.detach("first", &["--ipc", "shareable", "--hostname", "alpha"], "sleep 100");
+    docker.detach("first", &["--ipc", "shareable", "--hostname", "alpha"], "sleep 1000");
     let same = |kind: &str, options: &[&str]| {
         let theirs = docker.sh(options, &format!("readlink /proc/self/ns/{kind}"));
         let pid = docker.inspect("first", ".State.Pid");

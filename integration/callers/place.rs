@@ -40,7 +40,7 @@ impl Place {
 
     /// A command whose output files lie here.
     pub fn cmd(&self, args: &[&str]) -> Cmd {
-        Cmd::new(&self.dir, args).patience(60)
+        Cmd::new(&self.dir, args).patience(120)
     }
 
     /// Puts the runtime under test under this name into a directory of [`Place::search_path`], as contrib's files name it.

@@ -8,7 +8,7 @@ use std::time::Duration;
 #[test]
 fn exec() {
     let podman = podman!();
-    podman.detach("host", &["--env", "GIVEN=1"], "sleep 100");
+    podman.detach("host", &["--env", "GIVEN=1"], "sleep 1000");
     let run = podman.run(&["exec", "host", "sh", "-c", "echo out; echo err >&2; exit 3"]);
     assert_eq!((run.code, &*run.stdout, &*run.stderr), (3, "out\n", "err\n"), "{run}");
     let user = [
@@ -49,7 +49,7 @@ fn health() {
     podman.detach(
         "patient",
         &["--health-cmd", "test ! -e /sick", "--health-interval", "disable", "--health-retries", "1"],
-        "sleep 100",
+        "sleep 1000",
     );
     podman.run(&["healthcheck", "run", "patient"]).code(0);
     podman.ok(&["exec", "patient", "touch", "/sick"]);
@@ -61,7 +61,7 @@ fn health() {
 fn terminals() {
     let podman = podman!();
     assert_eq!(podman.sh(&["-t"], "tty; test -t 0 && test -t 2 && echo both"), "/dev/pts/0\r\nboth\r");
-    podman.detach("host", &[], "sleep 100");
+    podman.detach("host", &[], "sleep 1000");
     assert_eq!(
         podman.ok(&["exec", "-t", "host", "sh", "-c", "tty; test -t 1 && echo tty"]),
         "/dev/pts/0\r\ntty\r"
@@ -113,7 +113,7 @@ fn pods() {
 #[test]
 fn restart_and_removal() {
     let podman = podman!();
-    podman.detach("often", &[], "echo start $(cat /count 2>/dev/null | wc -l); echo x >> /count; sleep 100");
+    podman.detach("often", &[], "echo start $(cat /count 2>/dev/null | wc -l); echo x >> /count; sleep 1000");
     podman.wait_log("often", "start 0");
     for round in 1..3 {
         podman.run(&["restart", "--time", "0", "often"]).code(0);
@@ -128,7 +128,7 @@ fn restart_and_removal() {
     podman.run(&["rm", "often"]).code(2).says("cannot remove");
     podman.run(&["rm", "--force", "--time", "0", "often"]).code(0);
     // init dies with conmon's help only: the state is told by the exit file.
-    podman.detach("victim", &[], "sleep 100");
+    podman.detach("victim", &[], "sleep 1000");
     host::kill(podman.inspect("victim", ".State.Pid").parse().unwrap());
     podman.wait_for("victim", ".State.ExitCode", "137");
     // The host's process namespace: `kill --all` must find the children.

@@ -132,7 +132,7 @@ fn rights_and_namespaces() {
     );
     assert_eq!(host::field(&status(&["--security-opt", "seccomp=unconfined"]), "Seccomp"), "0");
     assert_eq!(host::field(&status(&["--security-opt", "no-new-privileges"]), "NoNewPrivs"), "1");
-    podman.detach("first", &[], "sleep 100");
+    podman.detach("first", &[], "sleep 1000");
     let pid = podman.inspect("first", ".State.Pid");
     for kind in ["net", "ipc", "pid", "uts"] {
         let flag = if kind == "net" { "--network" } else { &format!("--{kind}") };
@@ -156,7 +156,7 @@ fn user_namespaces() {
         podman.sh(&maps, "cat /proc/self/uid_map | tr -s ' '; stat -c %u /etc/passwd"),
         " 0 200000 65536\n0"
     );
-    podman.detach("mapped", &[&maps[..], &["--memory", "64m"]].concat(), "echo up; sleep 100");
+    podman.detach("mapped", &[&maps[..], &["--memory", "64m"]].concat(), "echo up; sleep 1000");
     podman.wait_log("mapped", "up");
     let pid: i32 = podman.inspect("mapped", ".State.Pid").parse().unwrap();
     assert!(host::status_line(pid, "Uid").starts_with("200000"));
