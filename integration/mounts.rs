@@ -61,6 +61,10 @@ fn docker_mounts() {
     assert!(find(&info, "/dev").data.contains("mode=755"), "{info}");
     assert!(find(&info, "/dev/pts").data.contains("gid=5,mode=620,ptmxmode=666"), "{info}");
     assert_eq!(find(&info, "/dev/shm").source, "shm");
+    let listed = ["/proc", "/dev", "/dev/pts", "/sys", "/sys/fs/cgroup", "/dev/mqueue", "/dev/shm"];
+    let place = |at: &str| info.lines().position(|line| line.split(' ').nth(4) == Some(at));
+    let places = listed.map(|at| place(at).unwrap_or_else(|| panic!("{at}: {info}")));
+    assert!(places.is_sorted(), "{places:?}: {info}");
 }
 
 /// [M42] [M43] the cgroup mount, read-only, for every controller of v1 or the one tree of v2.

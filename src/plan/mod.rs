@@ -334,9 +334,9 @@ impl Plan {
             && self.hooks.create_runtime.is_empty())
     }
 
-    /// Whether the file tree may be closed and the kernel parameters be set before the parent lets init go on: only
-    /// hooks would see the difference, and a terminal is put into an open tree.
-    pub fn closes_early(&self) -> bool {
+    /// Whether paths may be hidden and kernel parameters be set before the parent lets init go on: only hooks would
+    /// see the difference, and a terminal is put into an open tree.
+    pub fn hides_early(&self) -> bool {
         !self.stops_midway() && self.hooks.create_container.is_empty() && self.process.terminal.is_none()
     }
 

@@ -37,26 +37,33 @@ pub(super) fn sources_in_turn(rootfs: &Path, mounts: &mut [MountOp]) -> Result<(
     Ok(())
 }
 
-/// The mount of cgroups, if it may as well be the very last: it is where every configuration has it, in a new sysfs (so
-/// that no image leads it elsewhere), and nothing that comes after it in the order of config.json is at, above or
-/// below it. What it shows has to wait for init's move into its cgroups, which takes long; the rest has not.
-pub(super) fn late_mount(plan: &RootfsPlan, cwd: &str) -> Option<usize> {
+/// The index from which on mounts may wait until nodes, masks and read-only paths are made: that of the mount of cgroups,
+/// which has to wait for init's move into its cgroups, and that takes long; the rest has not. It must be where every
+/// configuration has it, in a new sysfs, and nothing of what comes first is at, above or below a late mount; what is hidden
+/// lies in new file systems, too, so that no image leads it elsewhere. The mounts themselves keep their order.
+pub(super) fn late(plan: &RootfsPlan) -> Option<usize> {
     const PLACE: &str = "sys/fs/cgroup";
-    let near = |path: &str| below(path, PLACE).is_some() || below(PLACE, path).is_some();
-    let mut cgroups = plan.mounts.iter().enumerate().filter(|(_, op)| op.shows_cgroups());
-    let (index, op) = cgroups.next()?;
-    let (earlier, later) = (&plan.mounts[..index], plan.mounts.get(index + 1..).unwrap_or_default());
+    let index = plan.mounts.iter().position(MountOp::shows_cgroups)?;
+    let (earlier, late) = plan.mounts.split_at(index);
     let target = |op: &MountOp| op.target.to_string_lossy().into_owned();
     let new_sysfs = |op: &MountOp| matches!(&op.action, MountAction::Fresh { fstype, .. } if fstype.as_bytes() == b"sysfs");
     let above = earlier.iter().rfind(|op| below(PLACE, &target(op)).is_some())?;
-    let alone = target(op) == PLACE && target(above) == "sys" && new_sysfs(above) && cgroups.next().is_none();
+    let usual = target(&late[0]) == PLACE && target(above) == "sys" && new_sysfs(above);
     let in_turn = |op: &MountOp| matches!(op.action, MountAction::Bind { opens: Opens::InTurn, .. });
-    let mut hidden = plan.masked.iter().chain(&plan.readonly_paths);
-    let seen = later.iter().any(|op| near(&target(op)) || in_turn(op))
-        || plan.devices.iter().any(|node| near(&node.path.to_string_lossy()))
-        || hidden.any(|path| near(&path.path.to_string_lossy()))
-        || below(cwd, PLACE).is_some();
-    (alone && !seen).then_some(index)
+    let mut first: Vec<_> = plan.devices.iter().map(|node| node.path.to_string_lossy()).collect();
+    let hidden = || plan.masked.iter().chain(&plan.readonly_paths).map(|path| path.path.to_string_lossy());
+    first.extend(hidden());
+    let in_new = |path: &str| {
+        let around = earlier.iter().rfind(|op| below(path, &target(op)).is_some());
+        around.is_some_and(|op| matches!(op.action, MountAction::Fresh { .. }))
+    };
+    let apart = |op: &MountOp| {
+        let target = target(op);
+        let near = |path: &str| below(path, &target).is_some() || below(&target, path).is_some();
+        // /dev has the links, too.
+        !(in_turn(op) || below("dev", &target).is_some() || first.iter().any(|path| near(path)))
+    };
+    (usual && late.iter().all(apart) && hidden().all(|path| in_new(&path))).then_some(index)
 }
 
 /// `path` relative to `base`; both are cleaned and without the first slash.
@@ -108,29 +115,32 @@ mod tests {
         op(target, action)
     }
 
-    /// Each that is near the mount, before or behind, keeps it in its turn.
+    /// What is near a late mount keeps all in their turn.
     #[test]
-    fn what_lets_a_mount_of_cgroups_be_late() {
-        let late = |mounts: Vec<MountOp>, masked: &str, cwd: &str| {
+    fn what_lets_mounts_be_late() {
+        let of = |mounts: Vec<MountOp>, masked: &str| {
             let masked = HiddenPath { path: CString::new(masked).unwrap(), index: 0 };
-            late_mount(&RootfsPlan { mounts, masked: vec![masked], ..RootfsPlan::default() }, cwd)
+            late(&RootfsPlan { mounts, masked: vec![masked], ..RootfsPlan::default() })
         };
         let usual = |last: &str| {
             vec![fresh("proc", "proc"), fresh("sys", "sysfs"), cgroups("sys/fs/cgroup"), fresh(last, "tmpfs")]
         };
-        assert_eq!(late(usual("dev/shm"), "sys/firmware", ""), Some(2));
-        for near in ["", "sys", "sys/fs", "sys/fs/cgroup", "sys/fs/cgroup/memory"] {
-            assert_eq!(late(usual(near), "sys/firmware", ""), None, "mount {near:?}");
-            assert_eq!(late(usual("dev/shm"), near, ""), None, "mask {near:?}");
+        assert_eq!(of(usual("dev/shm"), "sys/firmware"), Some(2));
+        assert_eq!(of(usual("etc/hosts"), "proc/kcore"), Some(2));
+        for near in ["sys", "sys/fs", "sys/fs/cgroup", "sys/fs/cgroup/memory", "dev", "dev/shm", "dev/shm/x"]
+        {
+            assert_eq!(of(usual("dev/shm"), near), None, "mask {near:?}");
         }
-        assert_eq!(late(usual("dev/shm"), "sys/firmware", "sys/fs/cgroup/x"), None);
-        assert_eq!(late(vec![fresh("sys", "sysfs"), cgroups("cgroup")], "x", ""), None);
-        assert_eq!(late(vec![cgroups("sys/fs/cgroup")], "x", ""), None);
-        assert_eq!(late(vec![fresh("sys", "tmpfs"), cgroups("sys/fs/cgroup")], "x", ""), None);
+        assert_eq!(of(usual("dev/shm"), "etc/shadow"), None);
+        for (last, masked) in [("", "proc/x"), ("dev", "proc/x"), ("proc", "proc/x"), ("proc/x", "proc/x")] {
+            assert_eq!(of(usual(last), masked), None, "mount {last:?}, mask {masked:?}");
+        }
+        assert_eq!(of(vec![fresh("sys", "sysfs"), cgroups("cgroup")], "sys/x"), None);
+        assert_eq!(of(vec![cgroups("sys/fs/cgroup")], "sys/x"), None);
+        assert_eq!(of(vec![fresh("sys", "tmpfs"), cgroups("sys/fs/cgroup")], "sys/x"), None);
         let covered = vec![fresh("sys", "sysfs"), fresh("sys/fs", "tmpfs"), cgroups("sys/fs/cgroup")];
-        assert_eq!(late(covered, "x", ""), None);
-        let two = vec![fresh("sys", "sysfs"), cgroups("sys/fs/cgroup"), cgroups("mnt")];
-        assert_eq!(late(two, "x", ""), None);
+        assert_eq!(of(covered, "sys/x"), None);
+        assert_eq!(of(vec![fresh("sys", "sysfs"), fresh("proc", "proc")], "sys/x"), None);
     }
 
     #[test]

@@ -67,10 +67,9 @@ pub fn plan(spec: &Spec, place: &Place<'_>, warnings: &mut Vec<String>) -> Resul
         masked: hidden(linux.and_then(|linux| linux.masked_paths().as_deref()))?,
         readonly_paths: hidden(linux.and_then(|linux| linux.readonly_paths().as_deref()))?,
         context: place.label.map(|label| cstring(label.data())).transpose()?,
-        late_mount: None,
+        late: None,
     };
-    let cwd = spec.process().as_ref().map(|process| normalize(process.cwd())).unwrap_or_default();
-    plan.late_mount = super::order::late_mount(&plan, &cwd);
+    plan.late = super::order::late(&plan);
     Ok(plan)
 }
 

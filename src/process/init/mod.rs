@@ -90,15 +90,16 @@ impl Init<'_> {
         let sources = self.enter_namespaces()?;
         let root = self.build_tree(&mut once, &sources)?;
         // All that can be done while the parent moves init into its cgroups is done before it waits for that.
-        let closed = self.plan.closes_early();
-        if closed {
-            self.close_tree(&mut once, root.as_fd())?;
+        let hidden = self.plan.hides_early();
+        if hidden {
+            self.hide(root.as_fd())?;
             self.write_proc()?;
         }
         self.wait(&mut once)?;
         self.new_cgroup_namespace(&mut once)?;
         reset_affinity();
-        self.late_mount(root.as_fd())?;
+        let rootfs = &self.plan.rootfs;
+        self.make_mounts(&mut once, root.as_fd(), &sources, rootfs.first_late()..rootfs.mounts.len())?;
         if self.plan.stops_midway() {
             self.progress.enter(Step::Wait);
             channel::namespaces_ready(&self.channel)?;
@@ -113,10 +114,11 @@ impl Init<'_> {
             terminal::make(terminal, root.as_fd(), socket)?;
             terminal::control()?;
         }
-        if !closed {
-            self.close_tree(&mut once, root.as_fd())?;
+        if !hidden {
+            self.hide(root.as_fd())?;
             self.write_proc()?;
         }
+        self.finish_tree(&mut once, root.as_fd())?;
         self.progress.enter(Step::Pivot);
         root::enter(root.as_fd(), &self.plan.rootfs)?;
         drop(root);
