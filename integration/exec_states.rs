@@ -51,8 +51,8 @@ fn waiting_for_a_thaw_ends_by_a_signal() {
     t.verb(&["pause"]).ok();
     let waiting = t.exec_cmd(&["--ignore-paused"], &["echo", "up"]).spawn();
     std::thread::sleep(std::time::Duration::from_millis(100));
-    waiting.kill(Signal::INT);
-    assert_eq!(waiting.wait().code(130).stdout, "");
+    waiting.kill(Signal::TERM);
+    assert_eq!(waiting.wait().code(143).stdout, "");
     t.verb(&["resume"]).ok();
 }
 
