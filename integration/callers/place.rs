@@ -38,9 +38,9 @@ impl Place {
         self.path(name)
     }
 
-    /// A command whose output files lie here.
+    /// A command that runs here (conmon writes a file `oom` where it is), and whose output files lie here.
     pub fn cmd(&self, args: &[&str]) -> Cmd {
-        Cmd::new(&self.dir, args).patience(120)
+        Cmd::new(&self.dir, args).cwd(&self.dir).patience(120)
     }
 
     /// Puts the runtime under test under this name into a directory of [`Place::search_path`], as contrib's files name it.

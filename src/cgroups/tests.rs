@@ -130,7 +130,7 @@ fn removed_before_init_is_in_it() {
         std::fs::remove_dir(&directory.path).unwrap();
         std::fs::remove_dir(directory.path.parent().unwrap()).unwrap();
     }
-    let mut payload = Payload::start("sleep 100");
+    let mut payload = Payload::start("exec sleep 100");
     cgroup.enter(&plan, payload.pid()).unwrap();
     assert_eq!(value(&cgroup, "pids", "pids.max", "pids.max"), "9");
     assert_eq!(value(&cgroup, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
