@@ -49,6 +49,7 @@ mod limit_values;
 mod limits;
 mod mounts;
 mod mounts_more;
+mod mounts_running;
 mod namespaces;
 mod net_devices;
 mod notify;

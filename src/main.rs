@@ -99,6 +99,8 @@ fn dispatch(invocation: &Invocation, log: &Log) -> Result<i32> {
         Command::Stats(args) => commands::stats::run(&root(), args),
         Command::Spec(args) => commands::spec::run(global, args),
         Command::Features => commands::features::run(global),
+        Command::MountsAdd(args) => commands::mounts::add(&root(), args, log),
+        Command::MountsRemove(args) => commands::mounts::remove(&root(), args),
         Command::Info { format } => commands::info::run(global, *format),
         Command::Update(args) => commands::update::run(&root(), args, log),
         Command::Plan(args) => commands::plan::run(global, args),

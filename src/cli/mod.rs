@@ -9,6 +9,7 @@ mod entry;
 mod exec;
 mod help;
 mod man;
+mod mounts;
 mod parse;
 mod root;
 mod seccomp;
@@ -28,6 +29,7 @@ use crate::error::{Error, Kind, Result};
 
 pub use self::exec::{ExecArgs, User};
 pub use self::help::{SPEC_VERSION, commit, version};
+pub use self::mounts::MountsArgs;
 pub use self::root::{StateRoot, default_root, in_user_namespace};
 pub use self::seccomp::{RecordArgs, SeccompArgs};
 pub use self::types::{
@@ -290,6 +292,8 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
             rootless: given.flag(Opt::Rootless),
         }),
         Verb::Features => Command::Features,
+        Verb::MountsAdd => Command::MountsAdd(mounts::args(id()?, operands.next())),
+        Verb::MountsRemove => Command::MountsRemove(mounts::args(id()?, operands.next())),
         Verb::Info => Command::Info { format: plan_format(&mut given)? },
         Verb::Wait => Command::Wait { id: id()? },
         Verb::Update => Command::Update(Box::new(update::args(id()?, &mut given)?)),
@@ -304,7 +308,7 @@ fn command(verb: Verb, mut given: Given, operands: Vec<OsString>) -> Result<Comm
             output: given.path(Opt::Output),
         }),
         // A sub-command has been found before this.
-        Verb::Seccomp => Command::Help(help::program()),
+        Verb::Mounts | Verb::Seccomp => Command::Help(help::program()),
         Verb::Help => Command::Help(match (operands.next(), operands.next()) {
             (None, _) => help::program(),
             (Some(topic), None) => help::command(find(&topic)?),

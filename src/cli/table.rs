@@ -266,6 +266,13 @@ Where the pages are not installed:
     # davit man run | man -l -",
         )
     },
+    CommandSpec {
+        arguments: "command [command options] [arguments...]",
+        min: 0,
+        max: 0,
+        commands: super::mounts::COMMANDS,
+        ..on_container(Verb::Mounts, "mounts", "add mounts to a running container, or take them away", "")
+    },
     on_container(
         Verb::Pause,
         "pause",

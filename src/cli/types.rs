@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::exec::ExecArgs;
+use super::mounts::MountsArgs;
 use super::root::{StateRoot, default_root};
 use super::seccomp::{RecordArgs, SeccompArgs};
 use super::update::UpdateArgs;
@@ -184,6 +185,8 @@ pub enum Command {
     Stats(StatsArgs),
     Spec(SpecArgs),
     Features,
+    MountsAdd(MountsArgs),
+    MountsRemove(MountsArgs),
     Info {
         format: PlanFormat,
     },

@@ -10,6 +10,7 @@ pub mod info;
 pub mod kill;
 pub mod list;
 pub mod matching;
+pub mod mounts;
 pub mod output;
 pub mod pause;
 mod pid_file;

@@ -13,6 +13,7 @@ pub mod digest;
 pub mod exec;
 mod faults;
 mod gvariant;
+pub mod hotplug;
 mod id_map;
 mod label;
 pub mod landlock;
@@ -253,6 +254,7 @@ fn place<'a>(
         rootless: request.cgroup.rootless,
         extra: request.notify.as_deref().map(activation::notify_mount).transpose()?,
         label: label::of_mounts(spec, request.selinux, warnings)?,
+        detached: false,
     })
 }
 

@@ -32,6 +32,8 @@ pub struct Place<'a> {
     pub extra: Option<Mount>,
     /// SELinux label of new file systems (`linux.mountLabel`), on a host that has SELinux.
     pub label: Option<MountLabel<'a>>,
+    /// New file systems are made detached, for a container that runs.
+    pub detached: bool,
 }
 
 /// Decides the file tree of a container.
@@ -103,7 +105,7 @@ fn mount_op(index: usize, mount: &Mount, around: &mut Around<'_>) -> Result<Moun
     } else if fstype == "cgroup" || fstype == "cgroup2" {
         cgroup(&options, fstype, around)?
     } else {
-        let detached = options.copy_up || id_map.is_some();
+        let detached = options.copy_up || id_map.is_some() || around.place.detached;
         around.fresh(index, mount, &options, readonly_later, detached)?
     };
     Ok(MountOp {

@@ -6,6 +6,7 @@ pub mod describe;
 pub mod exec;
 mod go_between;
 pub mod hooks;
+pub mod hotplug;
 mod id_maps;
 pub mod init;
 pub mod interrupt;

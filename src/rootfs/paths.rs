@@ -82,7 +82,7 @@ fn make(root: BorrowedFd<'_>, path: &[u8], missing: Missing) -> Result<OwnedFd, 
 }
 
 /// The directory, and the last component.
-fn split(path: &[u8]) -> (&[u8], &[u8]) {
+pub fn split(path: &[u8]) -> (&[u8], &[u8]) {
     let slash = path.iter().rposition(|byte| *byte == b'/');
     (&path[..slash.unwrap_or(0)], &path[slash.map_or(0, |at| at + 1)..])
 }

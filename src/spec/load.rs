@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Process, Spec};
+use oci_spec::runtime::{Linux, LinuxResources, LinuxSeccomp, Mount, Process, Spec};
 use serde::de::DeserializeOwned;
 
 use super::examine::{Examination, Finding, Severity};
@@ -123,6 +123,16 @@ pub fn process(raw: &[u8]) -> Result<LoneProcess> {
         Some(_) => return Err(Error::config("process.cgroup", "must be a string")),
     };
     Ok(LoneProcess { process, cgroup, warnings })
+}
+
+/// Parses a `mounts` array that stands alone, as `mounts add` gets it.
+///
+/// # Errors
+/// As [`resources`].
+pub fn mounts(raw: &[u8]) -> Result<Vec<Mount>> {
+    let part = Part { front: r#"{"ociVersion":"1.0.0","mounts":"#, back: "}" };
+    let (mounts, _) = part.parse(raw, |_| true, |spec| spec.mounts().clone())?;
+    mounts.ok_or_else(|| Error::new(Kind::Config, "mounts: must be an array"))
 }
 
 /// Parses one member of `linux`.
