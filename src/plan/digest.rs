@@ -37,11 +37,11 @@ impl Digest {
     pub fn of(whole: &Spec, bundle: &Path, receiver: Option<&Path>) -> Result<Self> {
         let (seccomp, agent) = seccomp::plan(whole, bundle, receiver)?;
         let failed = |error: serde_json::Error| Error::new(Kind::Config, error.to_string());
-        let mut spec: Spec = serde_json::from_str(r#"{"ociVersion":"1.0.0"}"#).map_err(failed)?;
+        let mut spec: Spec = serde_json::from_slice(br#"{"ociVersion":"1.0.0"}"#).map_err(failed)?;
         spec.set_process(whole.process().clone());
         spec.set_annotations(whole.annotations().clone());
         if let Some(given) = whole.linux() {
-            let mut linux: Linux = serde_json::from_str("{}").map_err(failed)?;
+            let mut linux: Linux = serde_json::from_slice(b"{}").map_err(failed)?;
             linux.set_personality(given.personality().clone());
             linux.set_memory_policy(given.memory_policy().clone());
             spec.set_linux(Some(linux));

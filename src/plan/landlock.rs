@@ -77,7 +77,7 @@ fn files_of(abi: u32) -> u64 {
 /// Not of its form, by the JSON path; something required that the kernel has not.
 pub fn plan(spec: &Spec, abi: fn() -> u32, warnings: &mut Vec<String>) -> Result<Option<Landlock>> {
     let Some(text) = annotations::get(spec, ANNOTATION) else { return Ok(None) };
-    let value: Value = serde_json::from_str(text).map_err(|error| wrong("", error))?;
+    let value: Value = serde_json::from_slice(text.as_bytes()).map_err(|error| wrong("", error))?;
     let Value::Object(members) = value else { return Err(wrong("", "must be a JSON object")) };
     let mut reader = Reader { abi: abi(), best_effort: false, warnings };
     reader.best_effort = mode(&members)?;

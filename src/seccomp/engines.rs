@@ -52,8 +52,7 @@ pub fn resolve(source: &Map<String, Value>, machine: &Machine) -> Result<Resolve
     if let Some(list) = architectures(source, machine)? {
         profile.insert("architectures".to_owned(), list.into());
     }
-    let mut profile: LinuxSeccomp =
-        serde_json::from_value(Value::Object(profile)).map_err(|error| error.to_string())?;
+    let mut profile: LinuxSeccomp = decode(profile).map_err(|error| error.to_string())?;
     let (mut kept, mut rules) = (Vec::new(), Vec::new());
     let none = Vec::new();
     let listed = match source.get("syscalls") {
@@ -104,7 +103,7 @@ fn one(rule: &Map<String, Value>, path: &str) -> Result<LinuxSyscall, String> {
     if let Some(number) = errno(rule, "errno", &format!("{path}.errno"))? {
         plain.insert("errnoRet".to_owned(), number.into());
     }
-    serde_json::from_value(Value::Object(plain)).map_err(|error| format!("{path}: {error}"))
+    decode(plain).map_err(|error| format!("{path}: {error}"))
 }
 
 /// An errno by its name; it goes before the number.
@@ -184,6 +183,11 @@ pub fn kernel(release: &str) -> Option<(u32, u32)> {
     let minor: &str = parts.next()?;
     let digits = minor.find(|c: char| !c.is_ascii_digit()).unwrap_or(minor.len());
     Some((major, minor[..digits].parse().ok()?))
+}
+
+/// By way of text: a second decoder for values would make the program larger by some 30 KiB.
+fn decode<T: serde::de::DeserializeOwned>(object: serde_json::Map<String, Value>) -> serde_json::Result<T> {
+    serde_json::from_slice(&serde_json::to_vec(&Value::Object(object))?)
 }
 
 #[cfg(test)]
