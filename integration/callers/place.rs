@@ -65,8 +65,10 @@ impl Place {
         let mut left: Vec<String> =
             host::processes(&cgroup, &self.dir).iter().map(|p| format!("process {p}")).collect();
         // Docker keeps two mounts of its own, whatever the runtime: the host's network namespace once `--network host` was
-        // used, and its directory with `--live-restore`.
-        let known = ["exec/netns/default", "data"].map(|name| format!(" {} ", self.path(name)));
+        // used, and its directory with `--live-restore`. Podman's storage is a mount of its own from its latest use on, and
+        // that may be conmon's clean-up.
+        let known =
+            ["exec/netns/default", "data", "storage/overlay"].map(|name| format!(" {} ", self.path(name)));
         let mounts = host::mounts(&self.dir);
         let mounts = mounts.iter().filter(|line| !known.iter().any(|known| line.contains(known)));
         left.extend(mounts.map(|line| format!("mount {line}")));

@@ -162,9 +162,6 @@ impl Drop for Podman {
         self.run(&["pod", "rm", "--all", "--force"]);
         let states = || host::list(self.place.dir.join("runtime"));
         let clean = host::until(Duration::from_secs(5), || states().is_empty());
-        // The storage is a mount of its own while it is in use, and two when two of Podman's processes came to it at once.
-        let storage = self.place.dir.join("storage/overlay");
-        while rustix::mount::unmount(&storage, rustix::mount::UnmountFlags::DETACH).is_ok() {}
         if !std::thread::panicking() {
             assert!(clean, "the runtime's state is left: {:?}", states());
         }
