@@ -65,9 +65,13 @@ fn signals_and_stop() {
     podman.run(&["stop", "--time", "1", "deaf"]).code(0);
     podman.wait_for("deaf", ".State.ExitCode", "137");
     podman.run(&["kill", "deaf"]).code(125).says("can only kill running containers");
-    let client =
-        podman.spawn(&["--rm"], "trap 'echo int; exit 5' INT; echo ready; while :; do sleep 0.05; done");
+    let client = podman.spawn(
+        &["--rm", "--name", "client"],
+        "trap 'echo int; exit 5' INT; echo ready; while :; do sleep 0.05; done",
+    );
     assert!(host::until(Duration::from_secs(20), || client.stdout().contains("ready")));
+    // Before Podman itself takes it for running it drops signals.
+    podman.wait_for("client", ".State.Status", "running");
     client.kill(Signal::INT);
     let output = client.wait();
     assert_eq!((output.code, &*output.stdout), (5, "ready\nint\n"), "{output}");
