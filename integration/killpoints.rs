@@ -119,56 +119,96 @@ fn pause() {
     kill_everywhere(8, &["pause"], Some("paused"), running);
 }
 
-/// [S41] [S37] a create that was killed leaves an id that a new create may take, without delete.
-#[test]
-fn create_after_a_killed_create() {
-    only_davit!();
+/// A test of a create that is killed, with the points to kill it at: all over it, and each of those around the call that
+/// makes the container "created". Before that, init comes to outlive its maker.
+fn killed_creates() -> (Test, Vec<usize>) {
     let mut t = Test::docker();
     t.sh("exec sleep 30");
     t.write();
-    let words = ["create", "--bundle", "bundle"];
-    let cmd = |t: &Test| t.cmd(&words).args([&t.id]);
-    let total = trace::kill_at(cmd(&t), 0);
-    assert_eq!(t.status(), "created");
+    let total = kill_create(&t, 0);
+    assert!(is_created(&t));
     t.verb(&["delete", "--force"]).ok();
-    for point in points(total, 8) {
-        trace::kill_at(cmd(&t), point);
-        // Once init outlives its maker, just before Ready, the container is there, though it may never be "created".
-        let gone = host::until(Duration::from_secs(2), || {
-            let state = t.verb(&["state"]);
-            state.code != 0 || state.stdout.contains("\"stopped\"")
-        });
-        if gone {
-            t.create().ok();
-            assert_eq!(t.status(), "created", "at call {point} of {total}");
+    let (mut before, mut after) = (1, total);
+    while after - before > 1 {
+        let middle = before.midpoint(after);
+        kill_create(&t, middle);
+        *(if is_created(&t) { &mut after } else { &mut before }) = middle;
+        t.verb(&["delete", "--force"]).ok();
+        t.assert_clean();
+    }
+    let around = before.saturating_sub(20).max(1)..=after;
+    (t, points(*around.start(), 8).chain(around).chain([total]).collect())
+}
+
+fn kill_create(t: &Test, point: usize) -> usize {
+    trace::kill_at(t.cmd(&["create", "--bundle", "bundle", &t.id]), point)
+}
+
+/// Whether it has come to that, without a word from the runtime.
+fn is_created(t: &Test) -> bool {
+    t.root.join(&t.id).join("start.sock").exists()
+}
+
+/// [S41] [S37] a create that was killed leaves an id that a new create may take at once, without delete. Only what it had
+/// brought to "created" is a container.
+#[test]
+fn create_after_a_killed_create() {
+    only_davit!();
+    let (t, points) = killed_creates();
+    for point in points {
+        kill_create(&t, point);
+        let was_created = is_created(&t);
+        let second = t.create();
+        let what = format!("at call {point}, created: {was_created}: {second}");
+        if was_created {
+            assert!(second.code == 1 && second.stderr.contains("already exists"), "{what}");
+        } else {
+            assert!(second.code == 0 && second.stderr.is_empty(), "{what}");
         }
+        assert_eq!(t.status(), "created", "{what}");
         t.verb(&["delete", "--force"]).ok();
         let _ = std::fs::remove_file(&t.pid_file);
         t.assert_clean();
     }
 }
 
-/// [S41] list, state and delete get along with what a killed create leaves.
+/// Whether the init that state.json names lives.
+fn init_lives(t: &Test) -> bool {
+    let record = std::fs::read(t.root.join(&t.id).join("state.json")).unwrap_or_default();
+    let record: serde_json::Value = serde_json::from_slice(&record).unwrap_or_default();
+    let pid = record["init_process_pid"].as_i64().and_then(|pid| i32::try_from(pid).ok());
+    pid.is_some_and(|pid| pid > 0 && host::alive(pid))
+}
+
+/// [S41] [S6] [S16] list, state, start, kill and delete get along with what a killed create leaves: it is stopped, also where init has
+/// outlived its maker and would wait for ever.
 #[test]
 fn verbs_after_a_killed_create() {
     only_davit!();
-    let mut t = Test::docker();
-    t.sh("exec sleep 30");
-    t.write();
-    let cmd = |t: &Test| t.cmd(&["create", "--bundle", "bundle", &t.id]);
-    let total = trace::kill_at(cmd(&t), 0);
-    assert_eq!(t.status(), "created");
-    t.verb(&["delete", "--force"]).ok();
-    for point in points(total, 8) {
-        trace::kill_at(cmd(&t), point);
+    let (t, points) = killed_creates();
+    let mut waiting = 0;
+    for point in points {
+        kill_create(&t, point);
         t.rt(&["list"]).code(0);
         let state = t.verb(&["state"]);
-        assert!(
-            state.code == 0 || state.stderr.contains("does not exist"),
-            "at call {point} of {total}: {state}"
-        );
-        t.verb(&["start"]);
+        let value: serde_json::Value = serde_json::from_str(&state.stdout).unwrap_or_default();
+        match value["status"].as_str() {
+            None => drop(state.fails(1, "does not exist")),
+            Some("stopped") => {
+                // One that will not come to wait dies in a moment.
+                waiting += usize::from(!host::until(Duration::from_millis(200), || !init_lives(&t)));
+                t.verb(&["start"]).fails(1, "cannot start a container that has stopped");
+                t.verb(&["kill"]).fails(1, "container not running");
+                t.verb(&["delete"]).ok();
+            }
+            Some(status) => {
+                assert_eq!((status, is_created(&t)), ("created", true), "at call {point}");
+                t.verb(&["start"]).ok();
+                assert_eq!(t.status(), "running", "at call {point}");
+            }
+        }
         t.verb(&["delete", "--force"]).ok();
         t.assert_clean();
     }
+    assert!(waiting > 0, "no init had outlived its maker");
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::container::{Container, Id, Lock, Phase, Store, not_running};
+use crate::container::{Container, Id, Lock, Store, not_running};
 use crate::error::{Error, Kind, Result};
 
 /// Sends `signal` to init; with `all` to all processes of the container's cgroup.
@@ -21,7 +21,7 @@ pub fn run(root: &Path, id: &str, signal: i32, all: bool) -> Result<i32> {
 /// `false`: there was nobody to get the signal.
 fn send(container: &Container, signal: i32, all: bool) -> Result<bool> {
     let record = &container.record;
-    if record.phase == Phase::Creating {
+    if container.is_unfinished()? {
         return Ok(false);
     }
     if all || (signal == libc::SIGKILL && !record.own_pid_namespace) {
@@ -134,6 +134,7 @@ fn real_time(name: &str) -> Option<i32> {
 mod tests {
     use super::*;
     use crate::container::testing::{Root, record, running};
+    use crate::container::{EARLY_SOCKET, Phase};
     use std::os::unix::process::ExitStatusExt;
     use std::process::Command;
 
@@ -205,5 +206,15 @@ mod tests {
         let _held = Store::open(root.path()).create(&id, record, None).expect("created");
         let error = run(root.path(), "c1", libc::SIGKILL, false).expect_err("creating");
         assert_eq!(error.to_string(), "container not running");
+        // The record is ahead of init, which has not said yet that it waits.
+        let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
+        let container =
+            Store::open(root.path()).create(&Id::parse("c2").expect("id"), running("c2", &child), None);
+        std::fs::write(container.expect("created").path().join(EARLY_SOCKET), "").expect("write");
+        let error = run(root.path(), "c2", libc::SIGKILL, false).expect_err("creating");
+        assert_eq!(error.to_string(), "container not running");
+        assert!(child.try_wait().expect("wait").is_none());
+        child.kill().expect("killed");
+        child.wait().expect("reaped");
     }
 }

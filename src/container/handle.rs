@@ -8,7 +8,9 @@ use rustix::io::Errno;
 
 use super::record::{TEMP_FILE, read_all, write_new};
 use super::status::{Facts, derive};
-use super::{CONFIG_FILE, Phase, Process, ProcessStat, Record, START_SOCKET, STATE_FILE, Status, boot_id};
+use super::{
+    CONFIG_FILE, EARLY_SOCKET, Phase, Process, ProcessStat, Record, START_SOCKET, STATE_FILE, Status, boot_id,
+};
 use crate::cgroups::Cgroup;
 use crate::error::{Context, Error, Kind, Result};
 use crate::sys::process::pidfd_send_signal;
@@ -91,14 +93,23 @@ impl Container {
     /// # Errors
     /// `/proc` or the cgroup cannot be read.
     pub fn status(&self) -> Result<Status> {
-        let record = &self.record;
-        let creating = record.phase == Phase::Creating;
-        let facts = Facts {
-            phase: record.phase,
-            creator_alive: creating && self.alive(record.runtime)?.is_some(),
-            init: if creating { None } else { self.init_stat()? },
-        };
-        derive(&facts, || self.cgroup().is_frozen(), || self.waits_for_start())
+        let phase = self.record.phase;
+        let facts = Facts { phase, init: if phase == Phase::Creating { None } else { self.init_stat()? } };
+        let frozen = || self.cgroup().is_frozen();
+        derive(&facts, frozen, || self.has(START_SOCKET), || self.is_abandoned())
+    }
+
+    /// Whether `create` has not come to its end, be it still at work or dead. Afterwards the socket has its proper name.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn is_unfinished(&self) -> Result<bool> {
+        Ok(self.record.phase == Phase::Creating || self.has(EARLY_SOCKET)?)
+    }
+
+    /// Whether nobody will finish it. The maker first: a dead one changes no name any more.
+    pub(super) fn is_abandoned(&self) -> Result<bool> {
+        Ok(self.alive(self.record.runtime)?.is_none() && self.is_unfinished()?)
     }
 
     /// Init's pid for callers: 0 once it has ended.
@@ -166,12 +177,12 @@ impl Container {
         remove_dir(self.dir.as_fd(), &self.path)
     }
 
-    /// Whether init still waits for `start`: the socket is there.
-    fn waits_for_start(&self) -> Result<bool> {
-        match rustix::fs::accessat(&self.dir, START_SOCKET, rustix::fs::Access::EXISTS, AtFlags::empty()) {
+    /// Whether its directory has a file of this name.
+    fn has(&self, name: &str) -> Result<bool> {
+        match rustix::fs::accessat(&self.dir, name, rustix::fs::Access::EXISTS, AtFlags::empty()) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
-            Err(errno) => Err(Error::system(format_args!("look for {START_SOCKET}"), errno)),
+            Err(errno) => Err(Error::system(format_args!("look for {name}"), errno)),
         }
     }
 

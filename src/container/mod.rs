@@ -4,7 +4,7 @@
 //! ROOT/ID/state.json    the record (record.rs), written by temp file and rename
 //!         config.json   the configuration as it was at create
 //!         config.digest the same for `exec`, ready to be used; made by the first one
-//!         start.sock    there until the user's program runs
+//!         start.sock    there until the user's program runs (.start.sock: `create` is not done yet)
 //! ROOT/ID,new           the same directory before it is complete and gets its name
 //! ```
 //!
@@ -37,6 +37,8 @@ pub const CONFIG_FILE: &str = "config.json";
 pub const DIGEST_FILE: &str = "config.digest";
 /// The socket on which a created container's init waits for `start`; gone once it was told to go.
 pub const START_SOCKET: &str = "start.sock";
+/// The name that the socket has until init waits on it and `create` has heard so.
+pub const EARLY_SOCKET: &str = ".start.sock";
 /// The comm of an init that waits for `start` (15 bytes at most: `TASK_COMM_LEN`).
 pub const INIT_COMM: &str = "davit:[init]";
 

@@ -35,23 +35,24 @@ impl fmt::Display for Status {
 pub(super) struct Facts {
     /// From the record.
     pub phase: Phase,
-    /// Whether the process that creates it lives; asked only in [`Phase::Creating`].
-    pub creator_alive: bool,
-    /// Init's stat line while it lives.
+    /// Init's stat line while it lives; not needed in [`Phase::Creating`].
     pub init: Option<ProcessStat>,
 }
 
 /// The status as far as it can be told without the cgroup and the directory.
 ///
-/// `frozen` and `waits` are asked only when the answer hangs on them: each costs system calls.
+/// The questions are asked only when the answer hangs on them, since each costs system calls: whether its cgroup is `frozen`,
+/// whether init `waits` for `start`, and whether it is `abandoned` by a creator that did not finish.
 pub(super) fn derive<E>(
     facts: &Facts,
     frozen: impl FnOnce() -> Result<bool, E>,
     waits: impl FnOnce() -> Result<bool, E>,
+    abandoned: impl FnOnce() -> Result<bool, E>,
 ) -> Result<Status, E> {
+    // Nobody will ever start it: init dies with its creator, or has just outlived it and waits for nobody.
+    let unfinished = || Ok(if abandoned()? { Status::Stopped } else { Status::Creating });
     if facts.phase == Phase::Creating {
-        // Init dies with a creator that did not finish.
-        return Ok(if facts.creator_alive { Status::Creating } else { Status::Stopped });
+        return unfinished();
     }
     let Some(init) = &facts.init else { return Ok(Status::Stopped) };
     if frozen()? {
@@ -60,7 +61,7 @@ pub(super) fn derive<E>(
     // The comm changes at execve, the socket goes when init was told to: together they leave no moment in
     // which a payload that took our comm is called created.
     if init.comm == INIT_COMM.as_bytes() {
-        return Ok(if waits()? { Status::Created } else { Status::Creating });
+        return if waits()? { Ok(Status::Created) } else { unfinished() };
     }
     Ok(Status::Running)
 }
@@ -69,10 +70,10 @@ pub(super) fn derive<E>(
 mod tests {
     use super::*;
 
-    fn status(phase: Phase, creator_alive: bool, comm: Option<&str>, frozen: bool, waits: bool) -> Status {
+    fn status(phase: Phase, comm: Option<&str>, frozen: bool, waits: bool, abandoned: bool) -> Status {
         let init =
             comm.map(|comm| ProcessStat { comm: comm.into(), state: b'S', start_time: 1, exit_status: 0 });
-        let Ok(status) = derive::<()>(&Facts { phase, creator_alive, init }, || Ok(frozen), || Ok(waits))
+        let Ok(status) = derive::<()>(&Facts { phase, init }, || Ok(frozen), || Ok(waits), || Ok(abandoned))
         else {
             panic!("no question fails")
         };
@@ -83,15 +84,16 @@ mod tests {
     #[test]
     fn status_is_derived() {
         use Phase::{Created, Creating};
-        assert_eq!(status(Creating, true, None, false, false), Status::Creating);
-        assert_eq!(status(Creating, true, Some(INIT_COMM), true, true), Status::Creating);
-        assert_eq!(status(Creating, false, Some(INIT_COMM), false, true), Status::Stopped);
-        assert_eq!(status(Created, false, None, true, true), Status::Stopped);
-        assert_eq!(status(Created, false, Some(INIT_COMM), false, true), Status::Created);
-        assert_eq!(status(Created, false, Some(INIT_COMM), false, false), Status::Creating);
-        assert_eq!(status(Created, false, Some("sh"), false, true), Status::Running);
-        assert_eq!(status(Created, false, Some("sh"), true, false), Status::Paused);
-        assert_eq!(status(Created, false, Some(INIT_COMM), true, true), Status::Paused);
+        assert_eq!(status(Creating, None, false, false, false), Status::Creating);
+        assert_eq!(status(Creating, Some(INIT_COMM), true, true, false), Status::Creating);
+        assert_eq!(status(Creating, Some(INIT_COMM), false, true, true), Status::Stopped);
+        assert_eq!(status(Created, None, true, true, false), Status::Stopped);
+        assert_eq!(status(Created, Some(INIT_COMM), false, true, false), Status::Created);
+        assert_eq!(status(Created, Some(INIT_COMM), false, false, false), Status::Creating);
+        assert_eq!(status(Created, Some(INIT_COMM), false, false, true), Status::Stopped);
+        assert_eq!(status(Created, Some("sh"), false, true, true), Status::Running);
+        assert_eq!(status(Created, Some("sh"), true, false, false), Status::Paused);
+        assert_eq!(status(Created, Some(INIT_COMM), true, true, false), Status::Paused);
     }
 
     /// [S5] The words.

@@ -11,7 +11,7 @@ use rustix::io::Errno;
 use super::handle::remove_dir;
 use super::lock::{DEADLINE, lock, try_lock};
 use super::record::write_new;
-use super::{CONFIG_FILE, Container, Id, Phase, Record, STATE_FILE};
+use super::{CONFIG_FILE, Container, Id, Record, STATE_FILE};
 use crate::error::{Context, Error, Kind, Result};
 
 /// A container's directory: others may go through it to what they know, not list it.
@@ -43,6 +43,18 @@ pub struct Entry {
 #[derive(Clone, Debug)]
 pub struct Store {
     root: PathBuf,
+}
+
+/// What a `create` finds under its ID.
+enum Found {
+    /// The ID is free.
+    Nothing,
+    /// What a create left that was killed before it was done; locked.
+    Abandoned(Box<Container>),
+    /// The same, in a moment: the maker is about to end, or its init, which has a copy of the lock, or somebody removes it.
+    Ending,
+    /// A container, or one whose maker is at work.
+    Container,
 }
 
 /// `container does not exist`, as callers match it.
@@ -134,35 +146,51 @@ impl Store {
 
     /// Removes what a dead `create` left under this ID; `false`: it is a container, `true`: the ID is free.
     fn clear_dead(&self, id: &Id) -> Result<bool> {
+        let end = Instant::now() + DEADLINE;
+        loop {
+            match self.find(id)? {
+                Found::Nothing => return Ok(true),
+                Found::Abandoned(container) => {
+                    container.destroy().context("clean up after a create that was killed")?;
+                    return Ok(true);
+                }
+                Found::Ending if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),
+                Found::Ending | Found::Container => return Ok(false),
+            }
+        }
+    }
+
+    /// What is under this ID.
+    fn find(&self, id: &Id) -> Result<Found> {
         let path = self.path(id);
         let dir = match open_dir(&path) {
             Ok(dir) => dir,
-            Err(Errno::NOENT) => return Ok(true),
-            Err(_) => return Ok(false),
+            Err(Errno::NOENT) => return Ok(Found::Nothing),
+            Err(_) => return Ok(Found::Container),
         };
-        if !try_lock(&dir, true)? {
-            return Ok(false);
-        }
+        let locked = try_lock(&dir, true)?;
         if is_removed(&dir)? {
-            return Ok(true);
+            return Ok(Found::Nothing);
         }
-        match Record::read(&dir) {
-            Ok(record) => {
-                let container = Container::new(record, dir, path);
-                let dead = container.record.phase == Phase::Creating
-                    && container.alive(container.record.runtime)?.is_none();
-                if dead {
-                    container.destroy().context("clean up after a create that was killed")?;
-                }
-                Ok(dead)
-            }
+        let record = match Record::read(&dir) {
+            Ok(record) => record,
             // Empty or half a record: a create that was cut off, by a full disk or a power failure.
-            Err(error) if matches!(error.kind(), Kind::NotFound | Kind::Config) => {
+            Err(error) if locked && matches!(error.kind(), Kind::NotFound | Kind::Config) => {
                 remove_dir(dir.as_fd(), &path)?;
-                Ok(true)
+                return Ok(Found::Nothing);
             }
-            Err(_) => Ok(false),
+            Err(_) => return Ok(Found::Container),
+        };
+        let container = Container::new(record, dir, path);
+        if !container.is_unfinished()? {
+            return Ok(Found::Container);
         }
+        // Its maker has the lock as long as it works. So a dead one is certain only where both say so.
+        Ok(match (locked, container.is_abandoned()?) {
+            (true, true) => Found::Abandoned(Box::new(container)),
+            (false, false) => Found::Container,
+            (true, false) | (false, true) => Found::Ending,
+        })
     }
 
     /// Loads a container.

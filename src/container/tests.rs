@@ -96,6 +96,38 @@ fn a_dead_create_is_cleaned() {
     assert!(!root.path().join("c2,new").exists());
 }
 
+/// [S41] [S1] An init that has outlived a create that is not done: nobody's once the maker is dead and its lock is gone, and
+/// a container as soon as the socket has its name.
+#[test]
+fn an_abandoned_init_is_cleaned() {
+    let root = Root::new("abandoned");
+    let store = Store::open(root.path());
+    let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
+    let dead = Process { start_time: 1, ..Process::current().expect("self") };
+    let left = Record { runtime: dead, ..testing::running("c1", &child) };
+    let killed = store.create(&id("c1"), left, None).expect("created");
+    std::fs::write(killed.path().join(START_SOCKET), "").expect("write");
+    assert_eq!(store.create(&id("c1"), record("c1"), None).expect_err("a container").kind(), Kind::Exists);
+    std::fs::rename(killed.path().join(START_SOCKET), killed.path().join(EARLY_SOCKET)).expect("rename");
+    std::thread::scope(|scope| {
+        let waiter = scope.spawn(|| store.create(&id("c1"), record("c1"), None));
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        assert!(!waiter.is_finished(), "its init has the lock");
+        assert!(child.try_wait().expect("wait").is_none());
+        killed.unlock().expect("unlocked");
+        drop(waiter.join().expect("no panic").expect("created again"));
+    });
+    assert!(!child.wait().expect("reaped").success());
+
+    let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
+    let working = store.create(&id("c2"), testing::running("c2", &child), None).expect("created");
+    std::fs::write(working.path().join(EARLY_SOCKET), "").expect("write");
+    assert_eq!(store.create(&id("c2"), record("c2"), None).expect_err("at work").kind(), Kind::Exists);
+    assert!(child.try_wait().expect("wait").is_none());
+    working.destroy().expect("destroyed");
+    child.wait().expect("reaped");
+}
+
 /// [S1] An ID that is valid but longer than a file name fails as such and leaves nothing.
 #[test]
 fn long_ids() {

@@ -14,11 +14,8 @@ use super::agent;
 use super::channel::{self, Failure, Message};
 use super::describe;
 use super::step::Step;
-use crate::container::{INIT_COMM, ProcessStat, Record, START_SOCKET, Status};
+use crate::container::{EARLY_SOCKET, INIT_COMM, ProcessStat, Record, START_SOCKET, Status};
 use crate::error::{Context, Error, Kind, Result};
-
-/// The name that the socket has until init waits on it.
-const EARLY_NAME: &str = ".start.sock";
 
 /// How long init may keep silent before its state is looked at.
 const PATIENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
@@ -44,7 +41,7 @@ fn address(directory: BorrowedFd<'_>, name: &str) -> Result<SocketAddrUnix> {
 /// Those of socket(2), bind(2) and listen(2).
 pub fn listener(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
     let socket = socket()?;
-    bind(&socket, &address(directory, EARLY_NAME)?).context("bind the start socket")?;
+    bind(&socket, &address(directory, EARLY_SOCKET)?).context("bind the start socket")?;
     listen(&socket, 1).context("listen on the start socket")?;
     Ok(socket)
 }
@@ -54,7 +51,7 @@ pub fn listener(directory: BorrowedFd<'_>) -> Result<OwnedFd> {
 /// # Errors
 /// Those of renameat(2).
 pub fn announce(directory: BorrowedFd<'_>) -> Result<()> {
-    rustix::fs::renameat(directory, EARLY_NAME, directory, START_SOCKET).context("name the start socket")
+    rustix::fs::renameat(directory, EARLY_SOCKET, directory, START_SOCKET).context("name the start socket")
 }
 
 /// How a start ended that init has answered.
