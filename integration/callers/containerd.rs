@@ -1,8 +1,9 @@
 //! A containerd of one's own, with `contrib/containerd/config.toml` as it lies there.
 
+use crate::client::Client;
 use crate::image;
 use crate::place::{Daemon, Place, installed};
-use crate::support::{Cmd, Output, host};
+use crate::support::{Cmd, host};
 use rustix::process::Signal;
 use std::time::Duration;
 
@@ -91,23 +92,6 @@ impl Containerd {
         self.daemon = Self::daemon(&self.place, &self.front, self.systemd);
     }
 
-    /// `ctr` with these arguments; its namespace is also the parent of the cgroups.
-    pub fn cmd(&self, args: &[&str]) -> Cmd {
-        let socket = self.place.path("containerd.sock");
-        self.place.cmd(&["ctr", "--address", &socket, "--namespace", &self.place.name]).args(args)
-    }
-
-    /// Runs `ctr`.
-    pub fn run(&self, args: &[&str]) -> Output {
-        self.cmd(args).output()
-    }
-
-    /// Runs `ctr`, which must succeed in silence; its stdout.
-    #[track_caller]
-    pub fn ok(&self, args: &[&str]) -> String {
-        self.run(args).ok()
-    }
-
     /// `ctr run OPTIONS IMAGE ID`, to which the program is to be added.
     pub fn start_cmd(&self, options: &[&str], id: &str) -> Cmd {
         let root = self.place.path("runc");
@@ -151,6 +135,14 @@ impl Containerd {
     pub fn remove(&self, id: &str) {
         self.run(&["tasks", "rm", "--force", id]).code(0);
         self.run(&["containers", "rm", id]).code(0);
+    }
+}
+
+impl Client for Containerd {
+    /// Its namespace is also the parent of the cgroups.
+    fn cmd(&self, args: &[&str]) -> Cmd {
+        let socket = self.place.path("containerd.sock");
+        self.place.cmd(&["ctr", "--address", &socket, "--namespace", &self.place.name]).args(args)
     }
 }
 

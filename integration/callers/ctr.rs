@@ -1,5 +1,6 @@
 //! containerd by `ctr`: the shim's whole life with a container, without a Docker around it.
 
+use crate::client::Client;
 use crate::containerd::containerd;
 use crate::support::{cgroup, davit_only, host, need};
 use rustix::process::Signal;

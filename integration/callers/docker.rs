@@ -1,9 +1,10 @@
 //! A Docker daemon of one's own, with a containerd of one's own.
 
+use crate::client::{Client, Engine};
 use crate::image;
 use crate::place::{Daemon, Place, installed};
 use crate::support::run::Running;
-use crate::support::{Cmd, Output, host};
+use crate::support::{Cmd, host};
 use rustix::process::Signal;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -56,8 +57,7 @@ impl Docker {
         let containerd = front.is_empty().then(|| containerd(&place));
         let daemon = Self::daemon(&place, &more, &front);
         let docker = Self { daemon, _containerd: containerd, place, more, front };
-        let archive = image::archive(&docker.place.dir, "image.tar", image::NAME, &["sh"]);
-        docker.run(&["load", "--quiet", "--input", archive.to_str().unwrap()]).code(0);
+        docker.load(&docker.place);
         docker
     }
 
@@ -93,81 +93,16 @@ impl Docker {
         self.daemon = Self::daemon(&self.place, &self.more, &self.front);
     }
 
-    /// The client with these arguments.
-    pub fn cmd(&self, args: &[&str]) -> Cmd {
-        let host = format!("unix://{}", self.place.path("docker.sock"));
-        self.place.cmd(&["/usr/bin/docker", "--host", &host]).args(args).env("HOME", &self.place.path("home"))
-    }
-
-    /// Runs the client.
-    pub fn run(&self, args: &[&str]) -> Output {
-        self.cmd(args).output()
-    }
-
-    /// Runs the client, which must succeed in silence; its stdout.
-    #[track_caller]
-    pub fn ok(&self, args: &[&str]) -> String {
-        self.run(args).ok()
-    }
-
-    /// `docker run --rm OPTIONS IMAGE sh -c SCRIPT`, which must succeed; its stdout.
-    #[track_caller]
-    pub fn sh(&self, options: &[&str], script: &str) -> String {
-        self.cmd(&["run", "--rm"]).args(options).args([image::NAME, "sh", "-c", script]).output().ok()
-    }
-
-    /// `docker run --detach --name NAME OPTIONS IMAGE sh -c SCRIPT`.
-    #[track_caller]
-    pub fn detach(&self, name: &str, options: &[&str], script: &str) {
-        let cmd = self.cmd(&["run", "--detach", "--name", name]).args(options);
-        cmd.args([image::NAME, "sh", "-c", script]).output().ok();
-    }
-
-    /// One value of `docker inspect`, by a Go template.
-    #[track_caller]
-    pub fn inspect(&self, name: &str, field: &str) -> String {
-        self.ok(&["inspect", "--format", &format!("{{{{{field}}}}}"), name])
-    }
-
-    /// Waits until a value of `docker inspect` is this.
-    #[track_caller]
-    pub fn wait_for(&self, name: &str, field: &str, value: &str) {
-        let mut last = String::new();
-        let found = host::until(Duration::from_secs(20), || {
-            last = self.inspect(name, field);
-            last == value
-        });
-        assert!(found, "{field} of {name} is {last}, not {value}\n{}", self.run(&["logs", name]));
-    }
-
     /// A path as the running container sees it.
     #[track_caller]
     pub fn inside(&self, name: &str, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", self.inspect(name, ".State.Pid"))).join(path)
     }
 
-    /// The full id of a container.
-    #[track_caller]
-    pub fn id(&self, name: &str) -> String {
-        self.inspect(name, ".Id")
-    }
-
     /// The container's cgroup.
     #[track_caller]
     pub fn cgroup(&self, name: &str) -> String {
         format!("{}/{}", self.place.cgroup(), self.id(name))
-    }
-
-    /// Waits until the logs hold the text.
-    #[track_caller]
-    pub fn wait_log(&self, name: &str, text: &str) {
-        let mut last = String::new();
-        let found = host::until(Duration::from_secs(20), || {
-            let logs = self.run(&["logs", name]);
-            last = logs.stdout + &logs.stderr;
-            last.contains(text)
-        });
-        assert!(found, "no {text} in the logs of {name}: {last}");
     }
 
     /// Starts the client without waiting.
@@ -180,6 +115,19 @@ impl Docker {
         let exec = self.place.dir.join("exec");
         let runtimes = host::list(&exec).into_iter().filter(|name| name.starts_with("runtime-"));
         runtimes.flat_map(|name| host::list(exec.join(name).join("moby"))).collect()
+    }
+}
+
+impl Client for Docker {
+    fn cmd(&self, args: &[&str]) -> Cmd {
+        let host = format!("unix://{}", self.place.path("docker.sock"));
+        self.place.cmd(&["/usr/bin/docker", "--host", &host]).args(args).env("HOME", &self.place.path("home"))
+    }
+}
+
+impl Engine for Docker {
+    fn start_cmd(&self, verb: &str, options: &[&str]) -> Cmd {
+        self.cmd(&[verb]).args(options).args([image::NAME])
     }
 }
 

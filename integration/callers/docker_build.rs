@@ -1,5 +1,6 @@
 //! `docker build`: the old builder by containers, BuildKit by `runc run --keep` in the foreground.
 
+use crate::client::Client;
 use crate::docker::docker;
 use crate::support::{Output, host};
 use std::time::Duration;

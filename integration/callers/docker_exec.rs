@@ -1,5 +1,6 @@
 //! `docker exec`: streams, exit codes, users, states in which it is refused, health checks, terminals.
 
+use crate::client::{Client, Engine};
 use crate::docker::{Docker, docker};
 use crate::image::NAME;
 use crate::support::{davit_only, host};

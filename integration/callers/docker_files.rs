@@ -1,5 +1,6 @@
 //! Files under Docker: volumes, propagation, read-only roots, devices, what Docker mounts by itself.
 
+use crate::client::{Client, Engine};
 use crate::docker::{Docker, docker};
 use crate::image::NAME;
 use crate::support::host;

@@ -1,5 +1,6 @@
 //! Longer lives under Docker: restart, daemons and shims that die, health, removal.
 
+use crate::client::{Client, Engine};
 use crate::docker::docker;
 use crate::image::NAME;
 use crate::support::host;

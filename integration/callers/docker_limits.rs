@@ -1,5 +1,6 @@
 //! Limits under Docker: what stands in the cgroup, what happens at the limit, update, pause, top and stats.
 
+use crate::client::{Client, Engine};
 use crate::docker::docker;
 use crate::image::NAME;
 use crate::support::{Value, cgroup, host};

@@ -1,5 +1,6 @@
 //! Rights under Docker: users, capabilities, seccomp, privileged, user namespaces.
 
+use crate::client::{Client, Engine};
 use crate::docker::{CONTRIB, Docker, docker};
 use crate::image::NAME;
 use crate::place::{Place, installed};

@@ -1,5 +1,6 @@
 //! `docker run` and its kin: streams, exit codes and the texts behind them, logs, signals.
 
+use crate::client::{Client, Engine};
 use crate::docker::{Docker, docker};
 use crate::image::NAME;
 use crate::place::{Place, installed};

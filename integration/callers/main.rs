@@ -8,6 +8,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod buildah;
+mod client;
 mod containerd;
 mod cri;
 mod ctr;

@@ -1,9 +1,10 @@
 //! Podman with conmon, its storage and state in the test's directory, `contrib/podman/containers.conf` as it lies there.
 
+use crate::client::{Client, Engine};
 use crate::image;
 use crate::place::{Place, installed};
 use crate::support::run::Running;
-use crate::support::{Cmd, Output, host, runtime};
+use crate::support::{Cmd, host, runtime};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
@@ -43,7 +44,6 @@ impl Podman {
 
     /// With this cgroup manager, and with containers below this cgroup or slice.
     pub fn in_place(place: Place, manager: &'static str, parent: String) -> Self {
-        let archive = image::archive(&place.dir, "image.tar", image::NAME, &["sh"]);
         let config = if host::capable(24) {
             CONTRIB.to_string()
         } else {
@@ -52,7 +52,7 @@ impl Podman {
         };
         let podman = Self { place, config, manager, parent };
         podman.runtime("davit", &runtime());
-        podman.run(&["load", "--quiet", "--input", archive.to_str().unwrap()]).code(0);
+        podman.load(&podman.place);
         podman
     }
 
@@ -76,83 +76,33 @@ impl Podman {
             .env("HOME", &path("home"))
     }
 
-    /// `podman` with Davit and these arguments.
-    pub fn cmd(&self, args: &[&str]) -> Cmd {
-        // By name as contrib has it; by path where that would find another one than the test's.
-        let by_name = !["/usr/local/bin/davit", "/usr/bin/davit"].iter().any(|at| Path::new(at).exists());
-        let runtime = if by_name { "davit".to_string() } else { self.place.path("bin/davit") };
-        self.bare_cmd().args(["--runtime", &runtime]).args(args)
-    }
-
-    /// Runs `podman`.
-    pub fn run(&self, args: &[&str]) -> Output {
-        self.cmd(args).output()
-    }
-
-    /// Runs `podman`, which must succeed in silence; its stdout.
-    #[track_caller]
-    pub fn ok(&self, args: &[&str]) -> String {
-        self.run(args).ok()
-    }
-
-    /// `podman VERB OPTIONS IMAGE`, to which the program is to be added: without a network unless one is named.
-    pub fn start_cmd(&self, verb: &str, options: &[&str]) -> Cmd {
-        let network: &[&str] = if options.contains(&"--network") { &[] } else { &["--network", "none"] };
-        let cmd = self.cmd(&[verb, "--cgroup-parent", &self.parent]).args(network);
-        cmd.args(options).args([image::NAME])
-    }
-
-    /// `podman run --rm OPTIONS IMAGE sh -c SCRIPT`, which must succeed; its stdout.
-    #[track_caller]
-    pub fn sh(&self, options: &[&str], script: &str) -> String {
-        self.start_cmd("run", &[&["--rm"], options].concat()).args(["sh", "-c", script]).output().ok()
-    }
-
-    /// A container in the background.
-    #[track_caller]
-    pub fn detach(&self, name: &str, options: &[&str], script: &str) {
-        let options = [&["--detach", "--name", name], options].concat();
-        self.start_cmd("run", &options).args(["sh", "-c", script]).output().ok();
-    }
-
-    /// One value of `podman inspect`, by a Go template.
-    #[track_caller]
-    pub fn inspect(&self, name: &str, field: &str) -> String {
-        self.ok(&["inspect", "--format", &format!("{{{{{field}}}}}"), name])
-    }
-
-    /// Waits until a value of `podman inspect` is this.
-    #[track_caller]
-    pub fn wait_for(&self, name: &str, field: &str, value: &str) {
-        let mut last = String::new();
-        let found = host::until(Duration::from_secs(20), || {
-            last = self.inspect(name, field);
-            last == value
-        });
-        assert!(found, "{field} of {name} is {last}, not {value}");
-    }
-
-    /// Waits until the logs hold the text.
-    #[track_caller]
-    pub fn wait_log(&self, name: &str, text: &str) {
-        let mut last = String::new();
-        let found = host::until(Duration::from_secs(20), || {
-            let logs = self.run(&["logs", name]);
-            last = logs.stdout + &logs.stderr;
-            last.contains(text)
-        });
-        assert!(found, "no {text} in the logs of {name}: {last}");
-    }
-
     /// The container's cgroup.
     #[track_caller]
     pub fn cgroup(&self, name: &str) -> String {
-        format!("{}/libpod-{}", self.place.cgroup(), self.inspect(name, ".Id"))
+        format!("{}/libpod-{}", self.place.cgroup(), self.id(name))
     }
 
     /// Starts `podman run` without waiting.
     pub fn spawn(&self, options: &[&str], script: &str) -> Running {
         self.start_cmd("run", options).args(["sh", "-c", script]).spawn()
+    }
+}
+
+impl Client for Podman {
+    fn cmd(&self, args: &[&str]) -> Cmd {
+        // By name as contrib has it; by path where that would find another one than the test's.
+        let by_name = !["/usr/local/bin/davit", "/usr/bin/davit"].iter().any(|at| Path::new(at).exists());
+        let runtime = if by_name { "davit".to_string() } else { self.place.path("bin/davit") };
+        self.bare_cmd().args(["--runtime", &runtime]).args(args)
+    }
+}
+
+impl Engine for Podman {
+    /// Without a network unless one is named.
+    fn start_cmd(&self, verb: &str, options: &[&str]) -> Cmd {
+        let network: &[&str] = if options.contains(&"--network") { &[] } else { &["--network", "none"] };
+        let cmd = self.cmd(&[verb, "--cgroup-parent", &self.parent]).args(network);
+        cmd.args(options).args([image::NAME])
     }
 }
 

@@ -1,5 +1,6 @@
 //! Longer lives under Podman: exec, health, pods, restart, removal, many at once.
 
+use crate::client::{Client, Engine};
 use crate::podman::podman;
 use crate::support::host;
 use std::time::Duration;

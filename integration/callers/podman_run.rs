@@ -1,5 +1,6 @@
 //! `podman run` and its kin: streams, exit codes and the texts behind them, files, rights, limits.
 
+use crate::client::{Client, Engine};
 use crate::podman::podman;
 use crate::support::{cgroup, host};
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};

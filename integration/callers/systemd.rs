@@ -1,6 +1,7 @@
 //! Callers on a machine with systemd: units instead of bare cgroups, and Podman as an ordinary user. `scripts/test-vm callers`
 //! runs them in a virtual machine; where systemd is not process 1 they are skipped.
 
+use crate::client::{Client, Engine};
 use crate::cri::{Cri, NODE};
 use crate::docker::{CONTRIB, Docker};
 use crate::place::{Place, installed};

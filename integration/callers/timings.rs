@@ -1,5 +1,6 @@
 //! `make bench-callers`: what a caller's command takes with Davit and with others, in turns.
 
+use crate::client::{Client, Engine};
 use crate::containerd::Containerd;
 use crate::docker::Docker;
 use crate::image::NAME;
