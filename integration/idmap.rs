@@ -1,6 +1,7 @@
 //! Id-mapped mounts: owners as the container sees them, and what it makes as the disk has it.
 
 use crate::support::*;
+use rustix::mount::MountFlags;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 /// A container that may look everywhere, and a source directory `src` with files of 0 and of 5, or None where the file
@@ -166,23 +167,12 @@ fn mapping_in_the_option() {
 }
 
 /// A tmpfs of the host at `src/sub`, with a file of 5; taken away when dropped.
-struct Below(std::path::PathBuf);
-
-impl Below {
-    fn new(t: &Test) -> Self {
-        let at = t.dir.join("src/sub");
-        let data: &std::ffi::CStr = c"size=64k";
-        rustix::mount::mount("tmpfs", &at, "tmpfs", rustix::mount::MountFlags::empty(), data).unwrap();
-        std::fs::write(at.join("below"), "").unwrap();
-        chown(at.join("below"), Some(5), Some(6)).unwrap();
-        Self(at)
-    }
-}
-
-impl Drop for Below {
-    fn drop(&mut self) {
-        let _ = rustix::mount::unmount(&self.0, rustix::mount::UnmountFlags::DETACH);
-    }
+fn below(t: &Test) -> HostMount {
+    let mount = HostMount::new(t.dir.join("src/sub"), MountFlags::empty());
+    let file = mount.path.join("below");
+    std::fs::write(&file, "").unwrap();
+    chown(file, Some(5), Some(6)).unwrap();
+    mount
 }
 
 /// [M34] `ridmap` maps the mounts below, too, `idmap` does not.
@@ -192,12 +182,11 @@ fn recursive() {
     let mut t = container!();
     need!(capable(&t, "tmpfs"), "this kernel can't id-map a tmpfs");
     let source = t.path("src");
-    let below = Below::new(&t);
+    let _below = below(&t);
     for (at, option) in [("/one", "idmap"), ("/all", "ridmap")] {
         mount(&mut t, at, "bind", &source, &["rbind", option], map(0, 1000, 10), map(0, 2000, 10));
     }
     let out = t.out("stat -c '%u %g' /one/five /one/sub/below /all/five /all/sub/below");
-    drop(below);
     assert_eq!(out, "1005 2006\n5 6\n1005 2006\n1005 2006");
 }
 
@@ -207,10 +196,9 @@ fn mappings_without_the_option() {
     only_davit!();
     let mut t = container!();
     let source = t.path("src");
-    let below = Below::new(&t);
+    let _below = below(&t);
     mount(&mut t, "/m", "bind", &source, &["rbind"], map(0, 1000, 10), map(0, 2000, 10));
     let out = t.out("stat -c '%u %g' /m/five /m/sub/below");
-    drop(below);
     assert_eq!(out, "1005 2006\n5 6");
 }
 

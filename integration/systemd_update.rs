@@ -2,7 +2,8 @@
 
 use crate::support::*;
 use crate::systemd::{Scope, WHY, has_systemd, show, systemctl};
-use crate::update::{can_open, kmsg_rule, probe, update, update_json};
+use crate::update::{update, update_json};
+use crate::update_devices::{can_open, kmsg_rule, probe};
 
 const MIB: i64 = 1 << 20;
 

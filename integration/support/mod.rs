@@ -4,6 +4,7 @@ pub mod agent;
 pub mod cgroup;
 pub mod config;
 pub mod host;
+pub mod mount;
 pub mod probe;
 pub mod run;
 pub mod socket;
@@ -13,6 +14,7 @@ pub mod trace;
 pub mod user;
 
 pub use config::Config;
+pub use mount::HostMount;
 pub use run::{Cmd, Output};
 pub use serde_json::{Value, json};
 pub use test::Test;
