@@ -3,8 +3,6 @@
 use crate::support::*;
 use crate::update::{update, update_json};
 
-/// A container that opens a device which no rule allows (1:11, for writing: that needs no capability) and one that is always allowed (1:3), again and again.
-/// `/tmp/probe` has whether the first can be opened now, `/tmp/failed` a line for each time the other could not.
 fn prober() -> Test {
     let mut t = Test::new();
     probe(&mut t);
@@ -12,7 +10,8 @@ fn prober() -> Test {
     t
 }
 
-/// Makes the container a prober.
+/// The container opens a device which no rule allows (1:11, for writing: that needs no capability) and one that is always
+/// allowed (1:3), again and again.
 pub fn probe(t: &mut Test) {
     t.config.push("linux.devices", json!({ "type": "c", "path": "/dev/probe", "major": 1, "minor": 11 }));
     t.sh("touch /tmp/failed; while :; do
@@ -20,6 +19,7 @@ pub fn probe(t: &mut Test) {
         (: < /dev/null) || echo null >> /tmp/failed; usleep 2000; done 2> /tmp/errors");
 }
 
+/// Waits until the first can be opened, "yes", or can't, "no".
 #[track_caller]
 pub fn can_open(t: &Test, expected: &str) {
     let probe = t.rootfs.join("tmp/probe");
@@ -28,6 +28,13 @@ pub fn can_open(t: &Test, expected: &str) {
     });
 }
 
+/// The second could be opened each time.
+#[track_caller]
+pub fn never_refused(t: &Test) {
+    assert_eq!(std::fs::read_to_string(t.rootfs.join("tmp/failed")).unwrap(), "", "/dev/null was refused");
+}
+
+/// A rule for the first.
 pub fn kmsg_rule(access: &str) -> Value {
     json!({ "allow": true, "type": "c", "major": 1, "minor": 11, "access": access })
 }
@@ -69,7 +76,7 @@ fn devices_change() {
     can_open(&t, "yes");
     update_json(&t, &json!({ "devices": [{ "allow": false, "access": "rwm" }] })).ok();
     can_open(&t, "no");
-    assert_eq!(std::fs::read_to_string(t.rootfs.join("tmp/failed")).unwrap(), "", "/dev/null was refused");
+    never_refused(&t);
     assert_eq!(t.status(), "running");
     update_json(&t, &json!({ "devices": [{ "allow": true, "type": "c", "access": "x" }] }))
         .fails(1, "linux.resources.devices[0].access: invalid device access");
