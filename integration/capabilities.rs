@@ -294,7 +294,7 @@ fn check(rows: &[Row]) {
     let compare = davit_only() && std::path::Path::new(runc).exists();
     for row in rows {
         let wanted = (row.wanted, row.euid, row.no_new_privs, row.filter);
-        let Some(t) = container(row) else { return skip("no gcc for the probe, or not x86_64") };
+        let Some(t) = container(row) else { return skip(probe::WHY) };
         t.bundle_cmd("run", &["--detach"]).output().code(0);
         assert_eq!(seen(row, t.pid()), wanted, "{}", row.what);
         // A further process has what the first one has.
@@ -353,7 +353,7 @@ fn in_a_user_namespace() {
 #[test]
 fn a_file_that_needs_more() {
     let row = Row::new("", 1000, BOUND, BOUND).file(File::Caps(CHOWN | RAW, 0, true));
-    let Some(t) = container(&row) else { return skip("no gcc for the probe, or not x86_64") };
+    let Some(t) = container(&row) else { return skip(probe::WHY) };
     t.run().fails(1, "operation not permitted").says("/probe");
     t.assert_clean();
 }
@@ -362,7 +362,7 @@ fn a_file_that_needs_more() {
 #[test]
 fn of_a_file_of_another_root() {
     let row = Row::new("", 1000, BOUND, BOUND).inside();
-    let Some(t) = container(&row) else { return skip("no gcc for the probe, or not x86_64") };
+    let Some(t) = container(&row) else { return skip(probe::WHY) };
     let data = file_capabilities(CHOWN, 0, true, 2 * INSIDE_ROOT);
     rustix::fs::setxattr(t.rootfs.join("probe"), "security.capability", &data, XattrFlags::empty()).unwrap();
     t.detach();

@@ -94,7 +94,7 @@ fn user_namespace_without_root() {
 fn seccomp() {
     for no_new_privileges in [true, false] {
         let mut t = Test::new();
-        need!(t.probe(), "no C compiler");
+        need!(t.probe(), probe::WHY);
         t.config.set("process.noNewPrivileges", no_new_privileges).set(
             "linux.seccomp",
             json!({

@@ -142,7 +142,7 @@ fn io_priority() {
     only_davit!(); // runc from 1.2 on
     for (class, level, seen) in [("RT", 0, 0x2000), ("BE", 4, 0x4004), ("IDLE", 7, 0x6007)] {
         let mut t = Test::new();
-        need!(t.probe(), "the probe is for x86_64");
+        need!(t.probe(), probe::WHY);
         t.config.set(
             "process.ioPriority",
             json!({ "class": format!("IOPRIO_CLASS_{class}"), "priority": level }),

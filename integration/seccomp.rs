@@ -46,7 +46,7 @@ macro_rules! probed {
     ($test:expr) => {
         match $test {
             Some(test) => test,
-            None => return skip("the probe is for x86_64"),
+            None => return skip(probe::WHY),
         }
     };
 }

@@ -35,9 +35,7 @@ fn both(t: &mut Test, name: &str, number: u32, args: &[u64]) -> (i64, Option<i64
 fn explained_as_it_happens() {
     only_davit!();
     let mut t = Test::docker();
-    if !t.probe() {
-        return skip("no gcc for the probe, or not x86_64");
-    }
+    need!(t.probe(), probe::WHY);
     for (name, number, args, allowed) in [
         ("getpid", 39, vec![], true),
         ("mount", 165, vec![0], false),

@@ -21,7 +21,7 @@ macro_rules! minimal {
     ($default:expr, $names:expr) => {
         match minimal($default, $names) {
             Some(test) => test,
-            None => return skip("the program is for x86_64"),
+            None => return skip(probe::WHY),
         }
     };
 }
@@ -185,9 +185,7 @@ fn podman_profile() {
         json!({ "defaultAction": engine["defaultAction"], "defaultErrnoRet": engine["defaultErrnoRet"],
                 "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], "syscalls": rules }),
     );
-    if !t.probe() {
-        return skip("the probe is for x86_64");
-    }
+    need!(t.probe(), probe::WHY);
     t.sh("/probe 39; /probe 165 0; /probe 304 0; /probe 600; /probe 1099511627796");
     let default = -engine["defaultErrnoRet"].as_i64().unwrap_or(1);
     let lines = t.run().ok();
@@ -203,9 +201,7 @@ fn podman_profile() {
 #[test]
 fn profiles_like_systemd() {
     let mut t = Test::new();
-    if !t.probe() {
-        return skip("the probe is for x86_64");
-    }
+    need!(t.probe(), probe::WHY);
     t.config.set(
         "linux.seccomp",
         json!({ "defaultAction": "SCMP_ACT_ALLOW", "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"],
@@ -233,9 +229,7 @@ fn profiles_like_systemd() {
 #[test]
 fn calls_of_i386() {
     let mut t = Test::new();
-    if !t.probe() {
-        return skip("the probe is for x86_64");
-    }
+    need!(t.probe(), probe::WHY);
     let compat = |number: u64| (probe::I386 + number).to_string();
     t.config.set(
         "linux.seccomp",
@@ -274,9 +268,7 @@ fn calls_of_i386() {
 #[test]
 fn trace() {
     let mut t = Test::new();
-    if !t.probe() {
-        return skip("the probe is for x86_64");
-    }
+    need!(t.probe(), probe::WHY);
     t.config.set(
         "linux.seccomp",
         json!({ "defaultAction": "SCMP_ACT_ALLOW",
@@ -333,9 +325,7 @@ fn unknown_names_are_told() {
 fn ready_made_program() {
     only_davit!();
     let mut t = Test::new();
-    if !t.probe() {
-        return skip("the probe is for x86_64");
-    }
+    need!(t.probe(), probe::WHY);
     // ld [0]; jeq 39, getpid: ret ERRNO 66; else ret ALLOW.
     let instructions =
         [(0x20u16, 0u8, 0u8, 0u32), (0x15, 0, 1, 39), (0x06, 0, 0, 0x0005_0042), (0x06, 0, 0, 0x7fff_0000)];

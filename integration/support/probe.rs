@@ -7,6 +7,9 @@ use std::path::Path;
 /// Added to a number: the call goes the way of 32-bit programs (`int 0x80`), as one of i386.
 pub const I386: u64 = 1 << 40;
 
+/// Why there is none.
+pub const WHY: &str = "the probes are for x86_64";
+
 /// Writes the probe: `probe NR [ARG…]` makes one system call with numbers as arguments and prints its result (-errno on failure).
 /// What runs under the filter is this call, write and exit_group. False on another machine type.
 pub fn write(path: &Path) -> bool {

@@ -120,35 +120,20 @@ pub(super) fn args(id: String, command: Vec<OsString>, given: &mut Given) -> Res
         tty: given.flag(Opt::Tty),
         detach: given.flag(Opt::Detach),
         pid_file: given.path(Opt::PidFile),
-        user: unicode(given, Opt::User, "user")?.map(|text| user(&text)).transpose()?,
-        additional_gids: gids(unicodes(given, Opt::AdditionalGids, "additional-gids")?)?,
+        user: given.parsed(Opt::User, |_, text| user(text))?,
+        additional_gids: gids(given.unicodes(Opt::AdditionalGids)?)?,
         cwd: given.path(Opt::Cwd),
-        env: unicodes(given, Opt::Env, "env")?,
-        cap: unicodes(given, Opt::Cap, "cap")?,
+        env: given.unicodes(Opt::Env)?,
+        cap: given.unicodes(Opt::Cap)?,
         no_new_privs: given.given_flag(Opt::NoNewPrivs),
-        apparmor: unicode(given, Opt::Apparmor, "apparmor")?,
-        process_label: unicode(given, Opt::ProcessLabel, "process-label")?,
-        cgroup: unicodes(given, Opt::Cgroup, "cgroup")?,
+        apparmor: given.unicode(Opt::Apparmor)?,
+        process_label: given.unicode(Opt::ProcessLabel)?,
+        cgroup: given.unicodes(Opt::Cgroup)?,
         preserve_fds: given.number(Opt::PreserveFds).unwrap_or(0),
         console_socket: given.path(Opt::ConsoleSocket),
         pidfd_socket: given.path(Opt::PidfdSocket),
         ignore_paused: given.flag(Opt::IgnorePaused),
     })
-}
-
-/// The last value, if it is not empty.
-fn unicode(given: &mut Given, opt: Opt, name: &str) -> Result<Option<String>> {
-    let Some(text) = given.text(opt).filter(|text| !text.is_empty()) else { return Ok(None) };
-    text.into_string().map(Some).map_err(|text| not_unicode(name, &text))
-}
-
-fn unicodes(given: &mut Given, opt: Opt, name: &str) -> Result<Vec<String>> {
-    let texts = given.texts(opt).into_iter();
-    texts.map(|text| text.into_string().map_err(|text| not_unicode(name, &text))).collect()
-}
-
-fn not_unicode(name: &str, text: &OsString) -> crate::error::Error {
-    usage(format!("--{name}: {text:?} is not UTF-8"))
 }
 
 /// Digits only, all of them: a lenient look made root of others (Z13). 4294967295 is "unchanged" to setresuid(2).

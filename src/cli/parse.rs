@@ -20,12 +20,12 @@ enum Value {
 
 /// The options of one command line, in their order.
 #[derive(Debug, Default)]
-pub(super) struct Given(Vec<(Opt, Value)>);
+pub(super) struct Given(Vec<(&'static OptionSpec, Value)>);
 
 impl Given {
     /// The last value given for `opt` (features.md G4).
     fn last(&self, opt: Opt) -> Option<&Value> {
-        self.0.iter().rev().find(|(given, _)| *given == opt).map(|(_, value)| value)
+        self.0.iter().rev().find(|(given, _)| given.opt == opt).map(|(_, value)| value)
     }
 
     /// A flag; false when it is absent.
@@ -41,13 +41,16 @@ impl Given {
         }
     }
 
-    /// A text, if given; it is moved out.
-    pub(super) fn text(&mut self, opt: Opt) -> Option<OsString> {
-        let at = self.0.iter().rposition(|(given, _)| *given == opt)?;
-        match &mut self.0.get_mut(at)?.1 {
-            Value::Text(text) => Some(std::mem::take(text)),
+    fn last_text(&mut self, opt: Opt) -> Option<(&'static str, &mut OsString)> {
+        match self.0.iter_mut().rfind(|(given, _)| given.opt == opt)? {
+            (given, Value::Text(text)) => Some((given.long, text)),
             _ => None,
         }
+    }
+
+    /// A text, if given; it is moved out.
+    pub(super) fn text(&mut self, opt: Opt) -> Option<OsString> {
+        self.last_text(opt).map(|(_, text)| std::mem::take(text))
     }
 
     /// A flag, if it was given at all: `--x=false` is something else than nothing.
@@ -55,12 +58,32 @@ impl Given {
         self.last(opt).map(|_| self.flag(opt))
     }
 
-    /// Every text given for `opt`, in order; they are moved out.
-    pub(super) fn texts(&mut self, opt: Opt) -> Vec<OsString> {
-        let of_it = self.0.iter_mut().filter(|(given, _)| *given == opt);
+    /// A text, which must be UTF-8, with the option's long name; none if it is empty.
+    fn named(&mut self, opt: Opt) -> Result<Option<(&'static str, String)>> {
+        let text = self.last_text(opt).filter(|(_, text)| !text.is_empty());
+        text.map(|(name, text)| Ok((name, utf8(name, std::mem::take(text))?))).transpose()
+    }
+
+    /// A text, which must be UTF-8, if given and not empty; it is moved out.
+    pub(super) fn unicode(&mut self, opt: Opt) -> Result<Option<String>> {
+        Ok(self.named(opt)?.map(|(_, text)| text))
+    }
+
+    /// As [`Given::unicode`], read by `parse`, which is told the option's long name for its errors.
+    pub(super) fn parsed<T>(
+        &mut self,
+        opt: Opt,
+        parse: impl FnOnce(&str, &str) -> Result<T>,
+    ) -> Result<Option<T>> {
+        self.named(opt)?.map(|(name, text)| parse(name, &text)).transpose()
+    }
+
+    /// Every text given for `opt`, which must be UTF-8, in order; they are moved out.
+    pub(super) fn unicodes(&mut self, opt: Opt) -> Result<Vec<String>> {
+        let of_it = self.0.iter_mut().filter(|(given, _)| given.opt == opt);
         of_it
-            .filter_map(|(_, value)| match value {
-                Value::Text(text) => Some(std::mem::take(text)),
+            .filter_map(|(given, value)| match value {
+                Value::Text(text) => Some(utf8(given.long, std::mem::take(text))),
                 _ => None,
             })
             .collect()
@@ -73,7 +96,7 @@ impl Given {
 
     /// The options in the order in which they were given, for those that share one setting.
     pub(super) fn order(&self) -> impl Iterator<Item = Opt> + '_ {
-        self.0.iter().map(|(opt, _)| *opt)
+        self.0.iter().map(|(given, _)| given.opt)
     }
 }
 
@@ -83,7 +106,7 @@ impl Given {
 /// # Errors
 /// An unknown option, a missing value, a value of the wrong kind; in the words of Go's `flag`.
 pub(super) fn scan(
-    options: &[OptionSpec],
+    options: &'static [OptionSpec],
     args: &mut impl Iterator<Item = OsString>,
     stop: bool,
 ) -> Result<(Given, Vec<OsString>)> {
@@ -110,10 +133,10 @@ pub(super) fn scan(
 
 /// One option, `arg`, with its value from after the `=` or from the next argument.
 fn option(
-    options: &[OptionSpec],
+    options: &'static [OptionSpec],
     arg: OsString,
     args: &mut impl Iterator<Item = OsString>,
-) -> Result<(Opt, Value)> {
+) -> Result<(&'static OptionSpec, Value)> {
     let body = match arg.as_bytes() {
         [b'-', b'-', body @ ..] | [b'-', body @ ..] => body,
         body => body,
@@ -130,7 +153,7 @@ fn option(
         return Err(usage(format!("flag provided but not defined: -{shown}")));
     };
     if spec.kind == Kind::Flag {
-        let Some(value) = value else { return Ok((spec.opt, Value::Flag(true))) };
+        let Some(value) = value else { return Ok((spec, Value::Flag(true))) };
         let on = match (parse_bool(value), spec.opt) {
             // crun takes any word here (features.md X9).
             (None, Opt::Tty) => Some(value != b"no"),
@@ -140,17 +163,17 @@ fn option(
             let value = String::from_utf8_lossy(value);
             return Err(usage(format!("invalid boolean value {value:?} for -{shown}: parse error")));
         };
-        return Ok((spec.opt, Value::Flag(on)));
+        return Ok((spec, Value::Flag(on)));
     }
     let value = match value {
         Some(value) => OsString::from_vec(value.to_vec()),
         None => args.next().ok_or_else(|| usage(format!("flag needs an argument: -{shown}")))?,
     };
     if spec.kind == Kind::Text {
-        return Ok((spec.opt, Value::Text(value)));
+        return Ok((spec, Value::Text(value)));
     }
     match value.to_str().and_then(|value| value.parse().ok()) {
-        Some(number) => Ok((spec.opt, Value::Number(number))),
+        Some(number) => Ok((spec, Value::Number(number))),
         None => {
             let value = value.to_string_lossy();
             Err(usage(format!("invalid value {value:?} for flag -{shown}: parse error")))
@@ -165,6 +188,10 @@ pub(super) fn parse_bool(word: &[u8]) -> Option<bool> {
         b"0" | b"f" | b"F" | b"false" | b"FALSE" | b"False" => Some(false),
         _ => None,
     }
+}
+
+fn utf8(name: &str, text: OsString) -> Result<String> {
+    text.into_string().map_err(|text| usage(format!("--{name}: {text:?} is not UTF-8")))
 }
 
 /// A wrong command line.

@@ -111,6 +111,15 @@ pub(super) const fn on_container(
     }
 }
 
+const fn without_arguments(
+    verb: Verb,
+    name: &'static str,
+    summary: &'static str,
+    description: &'static str,
+) -> CommandSpec {
+    CommandSpec { arguments: "", min: 0, max: 0, ..on_container(verb, name, summary, description) }
+}
+
 const BUNDLE_TEXT: &str = "\
 A bundle is a directory with a configuration file, config.json, and the
 container's root file system. config.json says what runs in the container
@@ -185,11 +194,8 @@ process that the kernel kills for lack of memory. Ends when the container does."
     },
     super::exec::SPEC,
     CommandSpec {
-        arguments: "",
-        min: 0,
-        max: 0,
         quiet: true,
-        ..on_container(
+        ..without_arguments(
             Verb::Features,
             "features",
             "show what this build supports, as JSON",
@@ -205,11 +211,8 @@ The output is the features structure of the OCI runtime specification.",
         ..on_container(Verb::Help, "help", "show the list of commands, or the help of one", "")
     },
     CommandSpec {
-        arguments: "",
-        min: 0,
-        max: 0,
         options: &[TEXT_FORMAT],
-        ..on_container(
+        ..without_arguments(
             Verb::Info,
             "info",
             "show what this host offers containers, and what it lacks",
@@ -238,12 +241,9 @@ The signal is a number or a name, with or without SIG:
         )
     },
     CommandSpec {
-        arguments: "",
-        min: 0,
-        max: 0,
         quiet: true,
         options: &[OUTPUT_FORMAT, flag(Opt::Quiet, "quiet", "print container ids only").short("q")],
-        ..on_container(
+        ..without_arguments(
             Verb::List,
             "list",
             "list the containers under --root",
@@ -281,11 +281,8 @@ Where the pages are not installed:
 Returns when all of them are frozen. \"davit resume\" thaws them.",
     ),
     CommandSpec {
-        arguments: "",
-        min: 0,
-        max: 0,
         options: &[BUNDLE, CONFIG, TEXT_FORMAT],
-        ..on_container(
+        ..without_arguments(
             Verb::Plan,
             "plan",
             "show what \"run\" would do with a bundle, and do nothing",
@@ -341,9 +338,6 @@ hold config.json, a linux.seccomp object, or a profile of Docker or Podman.",
         )
     },
     CommandSpec {
-        arguments: "",
-        min: 0,
-        max: 0,
         options: &[
             BUNDLE,
             text(Opt::File, "file", "PATH", "another name for config.json").short("f"),
@@ -353,7 +347,7 @@ hold config.json, a linux.seccomp object, or a profile of Docker or Podman.",
                 "for a user without privilege: a user namespace with the own ids",
             ),
         ],
-        ..on_container(
+        ..without_arguments(
             Verb::Spec,
             "spec",
             "write a config.json to start from",
@@ -413,11 +407,8 @@ refused, those written before it are put back.",
         )
     },
     CommandSpec {
-        arguments: "",
-        min: 0,
-        max: 0,
         options: &[BUNDLE, CONFIG, TEXT_FORMAT],
-        ..on_container(
+        ..without_arguments(
             Verb::Validate,
             "validate",
             "check a bundle's config.json and list every fault, and do nothing",

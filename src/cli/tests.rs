@@ -379,7 +379,7 @@ fn spec_and_plan() {
     assert_eq!(command_of("plan -b /b --config c --format json"), Command::Plan(plan));
 }
 
-/// Paths need not be UTF-8; an id must be.
+/// Paths need not be UTF-8; an id must be, and what goes into JSON or a file of the kernel.
 #[test]
 fn bytes() {
     let raw = || OsString::from_vec(vec![b'/', 0xff]);
@@ -388,6 +388,13 @@ fn bytes() {
     assert_eq!(run.create.bundle, Some(raw().into()));
     let fault = parse(["state".into(), raw()].into_iter()).unwrap_err();
     assert_eq!(fault.error.to_string(), "invalid container ID format");
+    for (verb, option) in
+        [("update", "--cpuset-cpus"), ("update", "--memory"), ("exec", "--user"), ("exec", "--env")]
+    {
+        let args = [verb.into(), option.into(), raw(), "c1".into(), "sh".into()];
+        let fault = parse(args.into_iter().take(if verb == "exec" { 5 } else { 4 })).unwrap_err();
+        assert_eq!(fault.error.to_string(), format!("{option}: \"/\\xFF\" is not UTF-8"));
+    }
 }
 
 /// A command with sub-commands: its help, and one of them.

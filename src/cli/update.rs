@@ -90,50 +90,48 @@ pub struct Limits {
 /// Reads the options.
 ///
 /// # Errors
-/// A value that is no number or size, by its option.
+/// A value that is no number or size, or not UTF-8, by its option.
 pub(super) fn args(id: String, given: &mut Given) -> Result<UpdateArgs> {
     let resources = given.path(Opt::Resources);
-    let mut text = |opt| {
-        let text = given.text(opt).map(|text| text.to_string_lossy().into_owned());
-        text.filter(|text| !text.is_empty())
-    };
-    let (l3_cache_schema, mem_bw_schema) = (text(Opt::L3CacheSchema), text(Opt::MemBwSchema));
     let limits = Limits {
-        blkio_weight: number("blkio-weight", text(Opt::BlkioWeight))?,
-        cpu_period: number("cpu-period", text(Opt::CpuPeriod))?,
-        cpu_quota: number("cpu-quota", text(Opt::CpuQuota))?,
-        cpu_burst: number("cpu-burst", text(Opt::CpuBurst))?,
-        cpu_share: number("cpu-share", text(Opt::CpuShare))?,
-        cpu_rt_period: number("cpu-rt-period", text(Opt::CpuRtPeriod))?,
-        cpu_rt_runtime: number("cpu-rt-runtime", text(Opt::CpuRtRuntime))?,
-        cpu_idle: number("cpu-idle", text(Opt::CpuIdle))?,
-        cpuset_cpus: text(Opt::CpusetCpus),
-        cpuset_mems: text(Opt::CpusetMems),
-        memory: size("memory", text(Opt::Memory))?,
-        memory_reservation: size("memory-reservation", text(Opt::MemoryReservation))?,
-        memory_swap: size("memory-swap", text(Opt::MemorySwap))?,
-        kernel_memory: size("kernel-memory", text(Opt::KernelMemory))?,
-        kernel_memory_tcp: size("kernel-memory-tcp", text(Opt::KernelMemoryTcp))?,
-        pids_limit: number("pids-limit", text(Opt::PidsLimit))?,
+        blkio_weight: given.parsed(Opt::BlkioWeight, number)?,
+        cpu_period: given.parsed(Opt::CpuPeriod, number)?,
+        cpu_quota: given.parsed(Opt::CpuQuota, number)?,
+        cpu_burst: given.parsed(Opt::CpuBurst, number)?,
+        cpu_share: given.parsed(Opt::CpuShare, number)?,
+        cpu_rt_period: given.parsed(Opt::CpuRtPeriod, number)?,
+        cpu_rt_runtime: given.parsed(Opt::CpuRtRuntime, number)?,
+        cpu_idle: given.parsed(Opt::CpuIdle, number)?,
+        cpuset_cpus: given.unicode(Opt::CpusetCpus)?,
+        cpuset_mems: given.unicode(Opt::CpusetMems)?,
+        memory: given.parsed(Opt::Memory, size)?,
+        memory_reservation: given.parsed(Opt::MemoryReservation, size)?,
+        memory_swap: given.parsed(Opt::MemorySwap, size)?,
+        kernel_memory: given.parsed(Opt::KernelMemory, size)?,
+        kernel_memory_tcp: given.parsed(Opt::KernelMemoryTcp, size)?,
+        pids_limit: given.parsed(Opt::PidsLimit, number)?,
     };
-    Ok(UpdateArgs { id, resources, limits, l3_cache_schema, mem_bw_schema })
+    Ok(UpdateArgs {
+        id,
+        resources,
+        limits,
+        l3_cache_schema: given.unicode(Opt::L3CacheSchema)?,
+        mem_bw_schema: given.unicode(Opt::MemBwSchema)?,
+    })
 }
 
-fn number<T: FromStr>(name: &str, text: Option<String>) -> Result<Option<T>>
+fn number<T: FromStr>(name: &str, text: &str) -> Result<T>
 where
     T::Err: std::fmt::Display,
 {
-    let fault = |text: &str, error| usage(format!("invalid value for {name}: {text:?}: {error}"));
-    text.map(|text| text.parse().map_err(|error| fault(&text, error))).transpose()
+    text.parse().map_err(|error| usage(format!("invalid value for {name}: {text:?}: {error}")))
 }
 
-fn size(name: &str, text: Option<String>) -> Result<Option<i64>> {
-    let Some(text) = text else { return Ok(None) };
-    match bytes(&text) {
-        Some(number) => Ok(Some(number)),
-        None => Err(usage(format!("invalid value for {name}: invalid size: '{text}'"))
-            .hint("want bytes, or a number with k, m, g, t or p, or -1")),
-    }
+fn size(name: &str, text: &str) -> Result<i64> {
+    bytes(text).ok_or_else(|| {
+        usage(format!("invalid value for {name}: invalid size: '{text}'"))
+            .hint("want bytes, or a number with k, m, g, t or p, or -1")
+    })
 }
 
 /// A size as Docker's units package reads it: `-1`, `512`, `10m`, `1.5 GiB`; units count by 1024.

@@ -122,7 +122,7 @@ fn load(program: &[Instruction], log: Option<&mut Vec<u8>>) -> Result<OwnedFd, E
         }
         None => (0, 0, 0),
     };
-    let attributes = LoadAttributes {
+    let mut attributes = LoadAttributes {
         prog_type: BPF_PROG_TYPE_CGROUP_DEVICE,
         insn_cnt: u32::try_from(program.len()).map_err(|_| Errno::TOOBIG)?,
         insns: address(program.as_ptr().expose_provenance()),
@@ -134,17 +134,9 @@ fn load(program: &[Instruction], log: Option<&mut Vec<u8>>) -> Result<OwnedFd, E
         prog_flags: 0,
         prog_name: NAME,
     };
-    // SAFETY: `attributes` has the layout and length given; its pointers are to the program, to a static C string
-    // and to `log`'s `log_size` bytes, all of which outlive the call; the kernel writes only to the log.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_LOAD, &raw const attributes, size_of::<LoadAttributes>())
-    };
-    let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
-    if fd < 0 {
-        return Err(last_errno());
-    }
-    // SAFETY: the kernel has just made this fd (close-on-exec, bpf(2)); nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    // SAFETY: the attributes are those of the command, which makes an fd; their pointers are to the program, to a static C
+    // string and to `log`'s `log_size` bytes, all of which outlive the call; the kernel writes only to the log.
+    unsafe { bpf_fd(BPF_PROG_LOAD, &mut attributes) }
 }
 
 /// Attaches a device program to the cgroup (a cgroup2 directory, `O_PATH` is enough) beside those that are there:
@@ -173,18 +165,15 @@ fn attach(
     program: BorrowedFd<'_>,
     replace: Option<BorrowedFd<'_>>,
 ) -> Result<(), Errno> {
-    let attributes = AttachAttributes {
+    let mut attributes = AttachAttributes {
         target_fd: number(cgroup)?,
         attach_bpf_fd: number(program)?,
         attach_type: BPF_CGROUP_DEVICE,
         attach_flags: if replace.is_some() { BPF_F_ALLOW_MULTI | BPF_F_REPLACE } else { BPF_F_ALLOW_MULTI },
         replace_bpf_fd: replace.map_or(Ok(0), number)?,
     };
-    // SAFETY: `attributes` has the layout and length given and no pointers; all fds are open for the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_ATTACH, &raw const attributes, size_of::<AttachAttributes>())
-    };
-    if result < 0 { Err(last_errno()) } else { Ok(()) }
+    // SAFETY: the attributes are those of the command and have no pointers; all fds are open for the call.
+    unsafe { bpf(BPF_PROG_ATTACH, &mut attributes) }.map(drop)
 }
 
 /// The device program that a davit has attached to this very cgroup; those of others are not counted.
@@ -203,14 +192,8 @@ pub fn attached_device_program(cgroup: BorrowedFd<'_>) -> Result<Option<OwnedFd>
         prog_cnt: 64,
         padding: 0,
     };
-    // SAFETY: `attributes` has the layout and length given and is writable; `prog_ids` points to `prog_cnt` numbers
-    // that outlive the call.
-    let result = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_QUERY, &raw mut attributes, size_of::<QueryAttributes>())
-    };
-    if result < 0 {
-        return Err(last_errno());
-    }
+    // SAFETY: the attributes are those of the command; `prog_ids` points to `prog_cnt` numbers that outlive the call.
+    unsafe { bpf(BPF_PROG_QUERY, &mut attributes)? };
     let count = usize::try_from(attributes.prog_cnt).unwrap_or(0);
     for id in ids.iter().take(count) {
         match program_by_id(*id) {
@@ -224,37 +207,45 @@ pub fn attached_device_program(cgroup: BorrowedFd<'_>) -> Result<Option<OwnedFd>
 }
 
 fn program_by_id(prog_id: u32) -> Result<OwnedFd, Errno> {
-    let attributes = IdAttributes { prog_id, next_id: 0, open_flags: 0 };
-    // SAFETY: `attributes` has the layout and length given and no pointers.
-    let fd = unsafe {
-        libc::syscall(libc::SYS_bpf, BPF_PROG_GET_FD_BY_ID, &raw const attributes, size_of::<IdAttributes>())
-    };
-    let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
-    if fd < 0 {
-        return Err(last_errno());
-    }
-    // SAFETY: the kernel has just made this fd (close-on-exec, bpf(2)); nobody else owns it.
-    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+    let mut attributes = IdAttributes { prog_id, next_id: 0, open_flags: 0 };
+    // SAFETY: the attributes are those of the command, which makes an fd, and have no pointers.
+    unsafe { bpf_fd(BPF_PROG_GET_FD_BY_ID, &mut attributes) }
 }
 
 fn name(program: BorrowedFd<'_>) -> Result<[u8; 16], Errno> {
     let mut info = ProgramInfo::default();
-    let attributes = InfoAttributes {
+    let mut attributes = InfoAttributes {
         bpf_fd: number(program)?,
         info_len: u32::try_from(size_of::<ProgramInfo>()).map_err(|_| Errno::TOOBIG)?,
         info: address((&raw mut info).expose_provenance()),
     };
-    // SAFETY: `attributes` has the layout and length given; `info` points to `info_len` zeroed bytes, so no list is
-    // asked for, that outlive the call.
-    let result = unsafe {
-        libc::syscall(
-            libc::SYS_bpf,
-            BPF_OBJ_GET_INFO_BY_FD,
-            &raw const attributes,
-            size_of::<InfoAttributes>(),
-        )
-    };
-    if result < 0 { Err(last_errno()) } else { Ok(info.name) }
+    // SAFETY: the attributes are those of the command; `info` points to `info_len` zeroed bytes, so no list is asked for,
+    // that outlive the call.
+    unsafe { bpf(BPF_OBJ_GET_INFO_BY_FD, &mut attributes)? };
+    Ok(info.name)
+}
+
+/// bpf(2) of a command that makes an fd.
+///
+/// # Safety
+/// As for [`bpf`]; the command answers with an fd of its own.
+unsafe fn bpf_fd<T>(command: libc::c_int, attributes: &mut T) -> Result<OwnedFd, Errno> {
+    // SAFETY: the caller's promise.
+    let fd = unsafe { bpf(command, attributes)? };
+    let fd = i32::try_from(fd).map_err(|_| Errno::BADF)?;
+    // SAFETY: the kernel has just made this fd (close-on-exec, bpf(2)); nobody else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// bpf(2); the kernel's answer, which is not negative.
+///
+/// # Safety
+/// `T` is what the command reads and writes of `union bpf_attr`, and what its pointers name is good for the call.
+unsafe fn bpf<T>(command: libc::c_int, attributes: &mut T) -> Result<libc::c_long, Errno> {
+    let attributes = std::ptr::from_mut(attributes);
+    // SAFETY: the length is that of `attributes`; for the rest, the caller's promise.
+    let answer = unsafe { libc::syscall(libc::SYS_bpf, command, attributes, size_of::<T>()) };
+    if answer < 0 { Err(last_errno()) } else { Ok(answer) }
 }
 
 fn number(fd: BorrowedFd<'_>) -> Result<u32, Errno> {
