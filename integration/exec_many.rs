@@ -1,5 +1,6 @@
 //! Many execs, short ones, and ends at the wrong moment: none is lost, nothing is left, nothing hangs.
 
+use crate::support::run::Running;
 use crate::support::*;
 use rustix::process::Signal;
 
@@ -72,13 +73,19 @@ fn killed_anywhere() {
     assert!(!host::list(&t.dir).iter().any(|name| name.starts_with(".exec.pid")));
 }
 
+/// An exec that waits for its program, which runs.
+fn foreground(t: &Test) -> Running {
+    let running = t.exec_cmd(&[], &["sh", "-c", "echo up; exec sleep 600"]).spawn();
+    host::wait_until("up", || running.stdout() == "up\n");
+    running
+}
+
 /// [S35] [S27] The program of a runtime that is killed in the foreground goes on, as with runc; delete ends it.
 #[test]
 fn the_runtime_is_killed_meanwhile() {
     let mut t = Test::new();
     t.sleeper();
-    let running = t.exec_cmd(&[], &["sh", "-c", "echo up; exec sleep 600"]).spawn();
-    host::wait_until("up", || running.stdout() == "up\n");
+    let running = foreground(&t);
     running.kill(Signal::KILL);
     running.wait().code(137);
     assert_eq!(cgroup::pids(&t.cgroup).len(), 2);
@@ -91,8 +98,7 @@ fn the_runtime_is_killed_meanwhile() {
 fn init_ends_meanwhile() {
     let mut t = Test::new();
     t.sleeper();
-    let running = t.exec_cmd(&[], &["sh", "-c", "echo up; exec sleep 600"]).spawn();
-    host::wait_until("up", || running.stdout() == "up\n");
+    let running = foreground(&t);
     t.rt(&["kill", &t.id, "KILL"]).ok();
     running.wait().code(137);
     t.wait_status("stopped");

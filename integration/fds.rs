@@ -2,7 +2,7 @@
 
 use std::io::Read;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 
 use crate::support::socket::receive;
@@ -185,8 +185,7 @@ fn only_the_streams() {
     for user_namespace in [false, true] {
         let mut t = Test::new();
         if user_namespace {
-            t.config.user_namespace();
-            std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
+            t.user_namespace();
         }
         t.sh("(ls /proc/1/fd) > /tmp/fds; true");
         t.bundle_cmd("run", &["--detach"]).shell(script).output().ok();

@@ -2,7 +2,7 @@
 
 use crate::support::*;
 use rustix::process::Signal;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -318,8 +318,7 @@ fn in_time() {
 #[test]
 fn create_container_in_a_user_namespace() {
     let mut t = Test::new();
-    t.config.user_namespace();
-    std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
+    t.user_namespace();
     let script =
         "read inside outside count < /proc/self/uid_map; echo $(id -u) $inside $outside; cat; exit 3";
     t.config.set("hooks.createContainer", json!([hook(script)]));

@@ -59,7 +59,7 @@ fn later_mounts_of_the_host() {
 fn later_mounts_in_a_user_namespace() {
     only_davit!(); // runc from 1.2 on
     let mut t = Test::new();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.open_to_all();
     std::os::unix::fs::chown(&t.rootfs, Some(100_000), Some(100_000)).unwrap();
     let source = Shared::new(t.dir.join("src"));
     let path = t.path("src");

@@ -11,7 +11,7 @@ fn container() -> Option<Test> {
     if !capable(&t, filesystem(&t)) {
         return None;
     }
-    std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
+    t.open_to_all();
     let source = t.dir.join("src");
     std::fs::create_dir_all(source.join("sub")).unwrap();
     for (name, owner) in [("zero", 0), ("five", 5)] {
@@ -209,8 +209,7 @@ fn mappings_of_a_joined_user_namespace() {
     only_davit!();
     let mut t = container!();
     let mut owner = t.sibling();
-    std::fs::set_permissions(&owner.dir, PermissionsExt::from_mode(0o755)).unwrap();
-    owner.config.user_namespace();
+    owner.user_namespace();
     owner.sh("sleep 30");
     owner.detach();
     let source = t.path("src");
@@ -286,7 +285,7 @@ fn rootless() {
     only_davit!();
     need!(std::path::Path::new("/usr/bin/setpriv").exists(), "no setpriv");
     let mut t = Test::new();
-    std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
+    t.open_to_all();
     let state = t.path("own");
     std::fs::create_dir(&state).unwrap();
     chown(&state, Some(1000), Some(1000)).unwrap();
@@ -339,7 +338,7 @@ fn fresh_file_system_in_a_user_namespace() {
     only_davit!();
     let mut t = Test::new();
     need!(capable(&t, "tmpfs"), "this kernel can't id-map a tmpfs");
-    std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
+    t.open_to_all();
     let point = t.rootfs.join("m");
     std::fs::create_dir(&point).unwrap();
     chown(&point, Some(100_000), Some(100_000)).unwrap();

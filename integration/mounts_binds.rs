@@ -3,7 +3,7 @@
 use crate::mounts::{INFO, find};
 use crate::support::*;
 use rustix::mount::{MountFlags, MountPropagationFlags, UnmountFlags};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 /// [M24] [M15] [M30] binds, read-write and read-only, with flags of their own.
 #[test]
@@ -246,8 +246,7 @@ fn source_is_an_earlier_mount() {
     for user_namespace in [false, true] {
         let mut t = Test::new();
         if user_namespace {
-            std::fs::set_permissions(&t.dir, std::fs::Permissions::from_mode(0o755)).unwrap();
-            t.config.user_namespace();
+            t.user_namespace();
         }
         std::fs::create_dir_all(t.rootfs.join("a")).unwrap();
         std::fs::create_dir_all(t.dir.join("host/sub")).unwrap();

@@ -8,11 +8,10 @@ use std::os::unix::fs::PermissionsExt;
 /// A container in a user namespace that may reach its files.
 pub fn in_user_namespace() -> Test {
     let mut t = Test::new();
-    std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
     for dir in ["a", "b", "c"] {
         std::fs::create_dir(t.rootfs.join(dir)).unwrap();
     }
-    t.config.user_namespace();
+    t.user_namespace();
     t
 }
 
@@ -145,7 +144,7 @@ fn mqueue_needs_an_ipc_namespace() {
 fn source_below_a_closed_directory() {
     only_davit!(); // runc from 1.2 on
     let mut t = Test::new();
-    std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
+    t.open_to_all();
     let closed = t.dir.join("closed");
     std::fs::create_dir(&closed).unwrap();
     std::fs::write(closed.join("file"), "reached").unwrap();

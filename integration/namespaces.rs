@@ -91,7 +91,7 @@ fn joined_by_a_bound_file() {
 fn joined_in_every_combination() {
     let mut inside = Test::new();
     inside.config.namespace("cgroup").user_namespace();
-    std::fs::set_permissions(&inside.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    inside.open_to_all();
     let mut plain = Test::new();
     plain.config.namespace("cgroup").namespace("time");
     for t in [&mut inside, &mut plain] {
@@ -109,7 +109,7 @@ fn joined_in_every_combination() {
         for owner in [&inside, &plain] {
             let pid = owner.pid();
             let mut b = Test::new();
-            std::fs::set_permissions(&b.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+            b.open_to_all();
             user(&mut b.config);
             // Devices of the message queue and of the network are the other's: what would mount them needs rights over it.
             b.config.unmount("/dev/mqueue").unmount("/sys").unmount("/proc").remove("hostname");
@@ -142,14 +142,13 @@ fn joined_in_every_combination() {
 fn one_of_another_owner() {
     only_davit!(); // runc 1.1 wants root's ids in the config
     let mut a = Test::new();
-    a.config.user_namespace();
-    std::fs::set_permissions(&a.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    a.user_namespace();
     a.sh("sleep 30");
     a.detach();
     let user = format!("/proc/{}/ns/user", a.pid());
     for (kind, file) in [("network", "net"), ("ipc", "ipc"), ("uts", "uts"), ("pid", "pid")] {
         let mut b = a.sibling();
-        std::fs::set_permissions(&b.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        b.open_to_all();
         b.config.join("user", &user).join(kind, &format!("/proc/self/ns/{file}")).remove("hostname");
         b.config.unmount("/dev/mqueue").unmount("/sys").unmount("/proc");
         b.config.set("linux.maskedPaths", json!([])).set("linux.readonlyPaths", json!([]));

@@ -168,8 +168,7 @@ fn with_a_user_namespace() {
     let veth = veth!();
     ip(&format!("addr add 10.99.9.1/24 dev {}", veth.name)).ok();
     let mut t = Test::new();
-    t.config.user_namespace();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.user_namespace();
     moving(&mut t, &[(&veth.name, "eth0")]);
     let out = t.out("ip -o -4 addr show eth0");
     assert!(out.contains("10.99.9.1/24"), "{out}");

@@ -141,10 +141,9 @@ fn the_socket_in_the_container() {
     for user_namespace in [false, true] {
         let mut s = Service::new();
         if user_namespace {
-            s.t.config.user_namespace();
+            s.t.user_namespace();
             // The rootfs belongs to an id that the container does not have.
             std::fs::create_dir_all(s.t.rootfs.join("run/notify")).unwrap();
-            std::fs::set_permissions(&s.t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
         }
         s.t.config.set("process.user", json!({ "uid": 1000, "gid": 1000 }));
         s.t.sh(script);

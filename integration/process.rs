@@ -354,8 +354,7 @@ fn sysctls_of_each_namespace() {
     t.config.set("linux.sysctl", json!({ "kernel.domainname": "sea.example" }));
     assert_eq!(t.out("cat /proc/sys/kernel/domainname"), "sea.example");
     let mut a = Test::new();
-    a.config.user_namespace();
-    std::fs::set_permissions(&a.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    a.user_namespace();
     let host_file = "/proc/sys/user/max_ipc_namespaces";
     a.config.set("linux.sysctl", json!({ "user.max_ipc_namespaces": "77", "kernel.msgmax": "4321" }));
     let before = std::fs::read_to_string(host_file).unwrap();

@@ -44,7 +44,7 @@ fn no_pivot_hides_the_hosts_proc() {
             [(&[][..], true), (&[], false), (&["--no-pivot"], true), (&["--no-pivot"], false)]
         {
             let mut t = Test::new();
-            std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
+            t.open_to_all();
             std::fs::create_dir(t.rootfs.join("p")).unwrap();
             if user {
                 t.config.user_namespace();
@@ -86,8 +86,7 @@ fn nodes_without_mknod() {
 #[test]
 fn bound_nodes_are_not_changed() {
     let mut t = Test::new();
-    std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
-    t.config.user_namespace();
+    t.user_namespace();
     let device = json!({ "path": "/dev/null", "type": "c", "major": 1, "minor": 3, "fileMode": 0o600, "uid": 5, "gid": 5 });
     t.config.push("linux.devices", device);
     let look = || std::fs::metadata("/dev/null").map(|meta| (meta.mode(), meta.uid(), meta.gid())).unwrap();
@@ -105,7 +104,7 @@ fn bound_nodes_cover_only_empty_files() {
     only_davit!();
     for kind in ["file", "fifo", "link", "empty"] {
         let mut t = Test::new();
-        std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
+        t.open_to_all();
         t.config
             .user_namespace()
             .unmount("/dev")
@@ -240,8 +239,7 @@ fn nothing_is_mounted_on_the_host() {
 #[test]
 fn masks_over_unreachable_files() {
     let mut t = Test::new();
-    std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
-    t.config.user_namespace();
+    t.user_namespace();
     t.file("closed/secret", "secret");
     t.file("open-secret", "secret");
     std::fs::set_permissions(t.rootfs.join("closed"), PermissionsExt::from_mode(0o700)).unwrap();

@@ -128,7 +128,7 @@ fn deadline_and_cpuset() {
 fn scheduler_without_the_right() {
     only_davit!();
     let mut t = Test::new();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.open_to_all();
     t.config.user_namespace().set("process.scheduler", json!({ "policy": "SCHED_RR", "priority": 5 }));
     t.args(SEEN);
     let output = t.run().fails(1, "process.scheduler: error setting scheduler: operation not permitted");

@@ -313,7 +313,7 @@ fn users_and_namespaces() {
         [(1000, false, true), (1000, false, false), (0, true, true), (0, true, false), (1000, true, false)]
     {
         let (mut t, agent) = asking(&["mkdir"]);
-        std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        t.open_to_all();
         t.config.set("process.user", json!({ "uid": user, "gid": user }));
         t.config.set("process.noNewPrivileges", no_new_privileges);
         if namespace {

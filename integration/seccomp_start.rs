@@ -57,8 +57,7 @@ fn minimal_profile_with_rights() {
         t.config.set(&format!("process.capabilities.{set}"), caps.clone());
     }
     t.run().code(42).says("");
-    t.config.user_namespace();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.user_namespace();
     t.run().code(42).says("");
 }
 

@@ -2,7 +2,7 @@
 //! `[security R9]` is a rule of the security reference, not a row of the feature list.
 
 use crate::support::*;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 
 /// [Z4] [security R3] /proc or /sys of the image is a symlink: nothing is mounted through it.
 #[test]
@@ -112,8 +112,7 @@ fn waiting_init_holds_no_directory() {
 #[test]
 fn supp_groups() {
     let mut t = Test::new();
-    t.config.user_namespace();
-    std::fs::set_permissions(&t.dir, PermissionsExt::from_mode(0o755)).unwrap();
+    t.user_namespace();
     t.config.set("process.user", json!({ "uid": 1000, "gid": 1000 }));
     t.sh("id -G; grep Groups /proc/self/status");
     let out = t.bundle_cmd("run", &[]).wrap(["setpriv", "--groups", "4,6,24"]).output().ok();

@@ -7,9 +7,8 @@ use std::os::unix::fs::MetadataExt;
 #[test]
 fn user_namespace() {
     let mut t = Test::new();
-    t.config.user_namespace();
+    t.user_namespace();
     Cmd::new(&t.dir, ["chown", "-hR", "100000:100000", t.rootfs.to_str().unwrap()]).output().ok();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     t.sh("id -u; id -g; cat /proc/self/uid_map /proc/self/gid_map | tr -s ' '; touch /tmp/made; sleep 30");
     let running = t.bundle_cmd("run", &[]).spawn();
     host::wait_until("made", || t.rootfs.join("tmp/made").exists());
@@ -25,8 +24,7 @@ fn user_namespace() {
 #[test]
 fn user_in_a_user_namespace() {
     let mut t = Test::new();
-    t.config.user_namespace();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.user_namespace();
     t.config.set("process.user", json!({ "uid": 5, "gid": 6, "additionalGids": [7, 8] }));
     assert_eq!(t.out("id -u; id -G"), "5\n6 7 8");
 }
@@ -35,8 +33,7 @@ fn user_in_a_user_namespace() {
 #[test]
 fn devices_in_a_user_namespace() {
     let mut t = Test::new();
-    t.config.user_namespace();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.user_namespace();
     let out =
         t.out("echo x > /dev/null && head -c 4 /dev/zero | wc -c; stat -c %t:%T /dev/null /dev/urandom");
     assert_eq!(out, "4\n1:3\n1:9");
@@ -46,8 +43,7 @@ fn devices_in_a_user_namespace() {
 #[test]
 fn unmapped_user() {
     let mut t = Test::new();
-    t.config.user_namespace();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.user_namespace();
     t.config.set("process.user", json!({ "uid": 70_000, "gid": 0 }));
     t.sh("true");
     let output = t.run().code(1);
@@ -62,13 +58,12 @@ fn unmapped_user() {
 fn user_namespace_by_path() {
     only_davit!(); // runc from 1.2 on
     let mut a = Test::new();
-    a.config.user_namespace();
-    std::fs::set_permissions(&a.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    a.user_namespace();
     a.sh("sleep 30");
     a.detach();
     let pid = a.pid();
     let mut b = a.sibling();
-    std::fs::set_permissions(&b.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    b.open_to_all();
     b.config.join("user", &format!("/proc/{pid}/ns/user")).join("network", &format!("/proc/{pid}/ns/net"));
     b.sh("id -u; cat /proc/self/uid_map | tr -s ' '");
     assert_eq!(b.run().ok(), "0\n 0 100000 65536");
@@ -94,13 +89,13 @@ fn mappings_beside_the_path() {
     let mut sorted = uids.clone();
     sorted.rotate_right(3);
     let mut a = Test::new();
-    std::fs::set_permissions(&a.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    a.open_to_all();
     a.config.namespace("user").set("linux.uidMappings", uids).set("linux.gidMappings", sorted.clone());
     a.sh("sleep 30");
     a.config.unmount("/dev/pts");
     a.detach();
     let mut b = a.sibling();
-    std::fs::set_permissions(&b.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    b.open_to_all();
     b.config.join("user", &format!("/proc/{}/ns/user", a.pid())).set("linux.uidMappings", sorted);
     assert_eq!(b.out("id -u"), "0");
     b.config.set("linux.gidMappings", json!([{ "containerID": 0, "hostID": 100_000, "size": 1 }]));
@@ -113,7 +108,7 @@ fn mappings_beside_the_path() {
 fn root_is_not_mapped() {
     only_davit!(); // runc needs root
     let mut t = Test::new();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.open_to_all();
     let map = json!([{ "containerID": 33, "hostID": 100_033, "size": 7 }]);
     t.config.namespace("user").set("linux.uidMappings", map.clone()).set("linux.gidMappings", map);
     t.config.set("process.user", json!({ "uid": 33, "gid": 34, "additionalGids": [35] })).unmount("/dev/pts");
@@ -136,8 +131,7 @@ fn root_is_not_mapped() {
 fn oom_score_in_a_user_namespace() {
     need!(host::capable(24), "no CAP_SYS_RESOURCE");
     let mut t = Test::new();
-    t.config.user_namespace();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.user_namespace();
     for score in [-500, 700] {
         t.config.set("process.oomScoreAdj", score);
         assert_eq!(t.out("cat /proc/self/oom_score_adj"), score.to_string());
@@ -145,7 +139,7 @@ fn oom_score_in_a_user_namespace() {
     t.sh("sleep 30");
     t.detach();
     let mut b = t.sibling();
-    std::fs::set_permissions(&b.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    b.open_to_all();
     b.config.join("user", &format!("/proc/{}/ns/user", t.pid())).set("process.oomScoreAdj", -300);
     assert_eq!(b.out("cat /proc/self/oom_score_adj"), "-300");
 }
@@ -178,6 +172,6 @@ fn many_mappings() {
     let map: Vec<Value> =
         (0..300).map(|i| json!({ "containerID": i, "hostID": 100_000 + 2 * i, "size": 1 })).collect();
     t.config.set("linux.uidMappings", map.clone()).set("linux.gidMappings", map);
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.open_to_all();
     assert_eq!(t.out("wc -l < /proc/self/uid_map; wc -l < /proc/self/gid_map"), "300\n300");
 }

@@ -20,7 +20,7 @@ fn good_configs() {
     }
     let t = Test::new();
     t.write();
-    std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    t.open_to_all();
     let binary = t.dir.join("davit");
     // By another process: a descriptor open for writing, passed on by a fork of a test beside, would be "text file busy".
     Cmd::new(&t.dir, ["cp".into(), runtime(), binary.clone()]).output().ok();

@@ -186,6 +186,17 @@ impl Test {
         super::probe::write(&self.rootfs.join("probe"))
     }
 
+    /// Lets every user into the directory: a container in a user namespace must reach its root.
+    pub fn open_to_all(&self) {
+        std::fs::set_permissions(&self.dir, PermissionsExt::from_mode(0o755)).unwrap();
+    }
+
+    /// [`Config::user_namespace`], for a container that starts.
+    pub fn user_namespace(&mut self) {
+        self.open_to_all();
+        self.config.user_namespace();
+    }
+
     /// Writes config.json.
     pub fn write(&self) {
         let text = serde_json::to_string_pretty(&self.config.0).unwrap();

@@ -2,7 +2,7 @@
 
 use super::run::{Cmd, Output};
 use super::{Test, json, runtime};
-use std::os::unix::fs::{PermissionsExt, lchown};
+use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 
 /// The user's id and group: nobody is in every passwd, and newuidmap(1) asks for its name.
@@ -50,7 +50,7 @@ impl User {
 
     /// The whole directory belongs to the user.
     pub fn give_tree(&self) {
-        std::fs::set_permissions(&self.t.dir, PermissionsExt::from_mode(0o755)).unwrap();
+        self.t.open_to_all();
         give(&self.t.dir);
     }
 
