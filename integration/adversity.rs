@@ -2,6 +2,7 @@
 //! broken files. Each is one line, and leaves nothing.
 
 use crate::support::*;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 /// A file system of `size` at `DIR/disk`, filled by the script, in a mount namespace of its own; the runtime's root is
@@ -47,6 +48,38 @@ fn full_disk() {
     on_disk(&t, "ro", "true", "run").fails(1, "read-only file system");
     on_disk(&t, "ro", "true", "create").fails(1, "read-only file system");
     t.assert_clean();
+}
+
+/// [E18] [S36] a state root that has become read-only since create: start does all it has to and warns of the socket that stays;
+/// a program that can't be executed is told as ever. Once it can be written again, delete clears all.
+#[test]
+fn start_on_a_read_only_root() {
+    only_davit!();
+    let mut t = Test::new();
+    let start = |t: &Test| {
+        let root = t.root.display();
+        let script = format!(
+            "mount --make-rprivate / && mount --bind {root} {root} && mount -o remount,bind,ro {root} && exec \"$@\""
+        );
+        t.cmd(&["start", &t.id]).shell(&script).wrap(["unshare", "-m"]).output()
+    };
+    let started = t.path("poststart");
+    t.config.set("hooks.poststart", json!([{ "path": "/bin/touch", "args": ["touch", started] }]));
+    t.sh("exec sleep 30").create().ok();
+    start(&t).code(0).says("remove the start socket: read-only file system");
+    assert!(Path::new(&started).exists());
+    assert_eq!(t.status(), "running");
+    start(&t).fails(1, "cannot start an already running container");
+    t.verb(&["delete", "--force"]).ok();
+    t.assert_clean_but_pid_file();
+
+    t.file("bin/odd", "no program");
+    std::fs::set_permissions(t.rootfs.join("bin/odd"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    t.args(&["/bin/odd"]).create().ok();
+    start(&t).code(1).says("exec format error");
+    assert_eq!(t.status(), "stopped");
+    t.verb(&["delete"]).ok();
+    t.assert_clean_but_pid_file();
 }
 
 /// [E18] with any number of descriptors: it runs, or says what it could not open.

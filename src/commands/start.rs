@@ -34,7 +34,7 @@ pub fn run(root: &Path, id: &str, log: &Log) -> Result<i32> {
         None => None,
     };
     let pid = container.record.init_process_pid;
-    let ended = match start::start(container.dir(), &container.record)? {
+    let ended = match start::start(container.dir(), &container.record, log)? {
         Started::Running => run_poststart(&container.record),
         Started::Undone(error) => Err(error),
     };

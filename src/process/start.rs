@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::fs::AtFlags;
 use rustix::io::Errno;
 use rustix::net::{
     AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, connect, listen, socket_with,
@@ -16,6 +17,7 @@ use super::describe;
 use super::step::Step;
 use crate::container::{EARLY_SOCKET, INIT_COMM, ProcessStat, Record, START_SOCKET, Status};
 use crate::error::{Context, Error, Kind, Result};
+use crate::log::Log;
 
 /// How long init may keep silent before its state is looked at.
 const PATIENCE: Timespec = Timespec { tv_sec: 3, tv_nsec: 0 };
@@ -68,7 +70,7 @@ pub enum Started {
 ///
 /// # Errors
 /// Init is dead or stopped by a signal, or could not execute the program.
-pub fn start(directory: BorrowedFd<'_>, record: &Record) -> Result<Started> {
+pub fn start(directory: BorrowedFd<'_>, record: &Record, log: &Log) -> Result<Started> {
     let pid = record.init_process_pid;
     let socket = socket()?;
     match connect(&socket, &address(directory, START_SOCKET)?) {
@@ -77,8 +79,10 @@ pub fn start(directory: BorrowedFd<'_>, record: &Record) -> Result<Started> {
         Err(errno) => return Err(errno).context("connect to the container's init"),
     }
     let answer = answer(socket.as_fd(), record);
-    rustix::fs::unlinkat(directory, START_SOCKET, rustix::fs::AtFlags::empty())
-        .context("remove the start socket")?;
+    // What init has done can't be undone: it is no failure that the state root has become read-only.
+    if let Err(errno) = rustix::fs::unlinkat(directory, START_SOCKET, AtFlags::empty()) {
+        log.warn(Error::system("remove the start socket", errno));
+    }
     match answer? {
         Answer::Undone(error) => Ok(Started::Undone(error)),
         Answer::Message(Message::Failed(failure)) => {
