@@ -52,6 +52,27 @@ fn order_and_state() {
     t.assert_clean_but_pid_file();
 }
 
+/// [H13] [S41] poststop hooks of a create that was killed when others of its hooks had run: by the next create of its ID.
+#[test]
+fn poststop_after_a_killed_create() {
+    only_davit!();
+    let mut t = Test::new();
+    let poststop = note(&t, "poststop");
+    t.config.set("hooks.poststop", json!([poststop]));
+    let killer = json!({"path": "/bin/sh", "args": ["sh", "-c", "kill -9 $PPID; sleep 30"]});
+    t.config.set("hooks.createRuntime", json!([killer]));
+    t.sh("sleep 30");
+    t.create().code(137);
+    assert!(!t.dir.join("order").exists());
+    t.config.remove("hooks");
+    t.create().ok();
+    assert_eq!(std::fs::read_to_string(t.dir.join("order")).unwrap(), "poststop\n");
+    assert_eq!(state(&t, "poststop")["status"], "stopped");
+    assert_eq!(t.status(), "created");
+    t.verb(&["delete"]).ok();
+    t.assert_clean_but_pid_file();
+}
+
 /// [H14] [H18] [S11] a failing createRuntime hook: its output in the error, nothing left, poststop hooks run.
 #[test]
 fn failing_create_runtime() {

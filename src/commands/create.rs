@@ -13,6 +13,7 @@ use self::orders::Orders;
 use crate::cgroups::systemd;
 use crate::cgroups::{self, Cgroup, Host, Layout};
 use crate::cli::{CgroupManager, CreateArgs, Global, Rootless};
+use crate::commands::delete::run_poststop;
 use crate::commands::pid_file;
 use crate::container::{self, Container, Id, Joining, Process, Record, State, Status, Store, StoredHooks};
 use crate::error::{Context, Error, Kind, Result};
@@ -129,7 +130,9 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
         Finish::Foreground => Some(wait::catch_signals()?),
         Finish::Wait | Finish::Detached => interrupt::postpone().map(|()| None)?,
     };
-    let container = store.create(&id, record, Some(&loaded.raw))?;
+    // As delete would: hooks of the killed one may have set something up.
+    let mut cleared = |record: &Record| run_poststop(record, &mut |text| log.warn(text));
+    let container = store.create(&id, record, Some(&loaded.raw), &mut cleared)?;
     let mut made = assemble(&plan, container, group.as_ref(), &mut orders)
         .context("unable to start container process")?;
     for warning in loaded.warnings.iter().chain(&plan.warnings).chain(made.cgroup.warnings()) {

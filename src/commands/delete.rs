@@ -119,7 +119,7 @@ mod tests {
 
     fn make(root: &Root, record: Record) {
         let id = Id::parse(&record.id).expect("id");
-        let container = Store::open(root.path()).create(&id, record, None).expect("created");
+        let container = Store::open(root.path()).create(&id, record, None, &mut |_| ()).expect("created");
         container.unlock().expect("unlocked");
     }
 

@@ -185,7 +185,7 @@ mod tests {
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
         let store = Store::open(root.path());
         let id = Id::parse("c1").expect("id");
-        drop(store.create(&id, running("c1", &child), None).expect("created"));
+        drop(store.create(&id, running("c1", &child), None, &mut |_| ()).expect("created"));
         assert_eq!(error(Some("NOPE"), false), "unknown signal \"NOPE\"");
         assert!(error(Some("999"), false).ends_with(": invalid argument"));
         assert_eq!(kill(Some("0"), false).expect("alive"), 0);
@@ -203,13 +203,17 @@ mod tests {
         let root = Root::new("kill-creating");
         let id = Id::parse("c1").expect("id");
         let record = record("c1", Phase::Creating);
-        let _held = Store::open(root.path()).create(&id, record, None).expect("created");
+        let _held = Store::open(root.path()).create(&id, record, None, &mut |_| ()).expect("created");
         let error = run(root.path(), "c1", libc::SIGKILL, false).expect_err("creating");
         assert_eq!(error.to_string(), "container not running");
         // The record is ahead of init, which has not said yet that it waits.
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
-        let container =
-            Store::open(root.path()).create(&Id::parse("c2").expect("id"), running("c2", &child), None);
+        let container = Store::open(root.path()).create(
+            &Id::parse("c2").expect("id"),
+            running("c2", &child),
+            None,
+            &mut |_| (),
+        );
         std::fs::write(container.expect("created").path().join(EARLY_SOCKET), "").expect("write");
         let error = run(root.path(), "c2", libc::SIGKILL, false).expect_err("creating");
         assert_eq!(error.to_string(), "container not running");

@@ -117,7 +117,11 @@ mod tests {
         let root = Root::new("list");
         for name in ["b", "a"] {
             let record = record(name, Phase::Created);
-            drop(Store::open(root.path()).create(&Id::parse(name).expect("id"), record, None).expect("made"));
+            drop(
+                Store::open(root.path())
+                    .create(&Id::parse(name).expect("id"), record, None, &mut |_| ())
+                    .expect("made"),
+            );
         }
         std::fs::create_dir(root.path().join("broken")).expect("mkdir");
         std::fs::write(root.path().join("broken/state.json"), "{").expect("write");

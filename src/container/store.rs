@@ -71,19 +71,26 @@ impl Store {
     /// Makes a container's directory with its record, and holds its lock exclusively.
     ///
     /// The directory gets its name when it is complete, so nobody sees one without lock and record. What a
-    /// killed `create` of the same ID left behind is cleaned away first. `config` is the configuration's text.
+    /// killed `create` of the same ID left behind is cleaned away first, and `cleared` is told its record. `config` is the
+    /// configuration's text.
     ///
     /// # Errors
     /// [`Kind::Exists`] `container with given ID already exists`; [`Kind::System`] when the directory cannot
     /// be made (`file name too long` for an ID that the file system does not take).
-    pub fn create(&self, id: &Id, record: Record, config: Option<&[u8]>) -> Result<Container> {
+    pub fn create(
+        &self,
+        id: &Id,
+        record: Record,
+        config: Option<&[u8]>,
+        cleared: &mut dyn FnMut(&Record),
+    ) -> Result<Container> {
         let stage = self.stage(id);
         let path = self.path(id);
         let end = Instant::now() + DEADLINE;
         loop {
             let Some(dir) = self.make_stage(&stage)? else {
                 // Another create of this ID is at work, or died there: it goes away or gets its name.
-                if Instant::now() >= end || !self.clear_dead(id)? {
+                if Instant::now() >= end || !self.clear_dead(id, cleared)? {
                     return Err(already_exists());
                 }
                 std::thread::sleep(Duration::from_millis(1));
@@ -94,7 +101,7 @@ impl Store {
                 None => Ok(()),
             });
             let written = written.with_context(|| format!("state directory {}", self.root.display()));
-            match written.and_then(|()| self.give_name(id, &stage, &path)) {
+            match written.and_then(|()| self.give_name(id, &stage, &path, cleared)) {
                 Ok(()) => return Ok(Container::new(record, dir, path)),
                 Err(error) => {
                     // Ours, complete or not; a failure to remove it would hide the cause.
@@ -130,12 +137,12 @@ impl Store {
     }
 
     /// Renames the complete directory, unless the ID is taken by something that is not a dead create's.
-    fn give_name(&self, id: &Id, stage: &Path, path: &Path) -> Result<()> {
+    fn give_name(&self, id: &Id, stage: &Path, path: &Path, cleared: &mut dyn FnMut(&Record)) -> Result<()> {
         loop {
             match rename_new(stage, path) {
                 Ok(()) => return Ok(()),
                 Err(Errno::EXIST | Errno::NOTEMPTY) => {
-                    if !self.clear_dead(id)? {
+                    if !self.clear_dead(id, cleared)? {
                         return Err(already_exists());
                     }
                 }
@@ -145,13 +152,15 @@ impl Store {
     }
 
     /// Removes what a dead `create` left under this ID; `false`: it is a container, `true`: the ID is free.
-    fn clear_dead(&self, id: &Id) -> Result<bool> {
+    fn clear_dead(&self, id: &Id, cleared: &mut dyn FnMut(&Record)) -> Result<bool> {
         let end = Instant::now() + DEADLINE;
         loop {
             match self.find(id)? {
                 Found::Nothing => return Ok(true),
                 Found::Abandoned(container) => {
+                    let record = container.record.clone();
                     container.destroy().context("clean up after a create that was killed")?;
+                    cleared(&record);
                     return Ok(true);
                 }
                 Found::Ending if Instant::now() < end => std::thread::sleep(Duration::from_millis(1)),

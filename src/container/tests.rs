@@ -25,7 +25,7 @@ fn mode(path: &Path) -> u32 {
 fn create_makes_a_whole_directory() {
     let root = Root::new("create");
     let store = Store::open(&root.path().join("deep/er"));
-    let container = store.create(&id("c1"), record("c1"), Some(b"{ }")).expect("created");
+    let container = store.create(&id("c1"), record("c1"), Some(b"{ }"), &mut |_| ()).expect("created");
     assert_eq!(mode(&root.path().join("deep/er")), 0o700);
     assert_eq!(mode(container.path()), 0o711);
     assert_eq!(mode(&container.path().join(STATE_FILE)), 0o600);
@@ -44,12 +44,13 @@ fn a_duplicate_is_refused() {
     let root = Root::new("duplicate");
     let store = Store::open(root.path());
     for phase in [Phase::Creating, Phase::Created] {
-        let first = store.create(&id("c1"), Record { phase, ..record("c1") }, None).expect("created");
+        let first =
+            store.create(&id("c1"), Record { phase, ..record("c1") }, None, &mut |_| ()).expect("created");
         if phase == Phase::Created {
             first.unlock().expect("unlocked");
         }
         let before = std::fs::read(first.path().join(STATE_FILE)).expect("read");
-        let error = store.create(&id("c1"), record("other"), None).expect_err("duplicate");
+        let error = store.create(&id("c1"), record("other"), None, &mut |_| ()).expect_err("duplicate");
         assert_eq!(error.to_string(), "container with given ID already exists");
         assert_eq!(std::fs::read(first.path().join(STATE_FILE)).expect("read"), before);
         assert!(!root.path().join("c1,new").exists());
@@ -65,8 +66,9 @@ fn one_of_many_creates_wins() {
     for round in 0..20 {
         let name = format!("c{round}");
         let results: Vec<_> = std::thread::scope(|scope| {
-            let threads: Vec<_> =
-                (0..6).map(|_| scope.spawn(|| store.create(&id(&name), record(&name), None))).collect();
+            let threads: Vec<_> = (0..6)
+                .map(|_| scope.spawn(|| store.create(&id(&name), record(&name), None, &mut |_| ())))
+                .collect();
             threads.into_iter().map(|thread| thread.join().expect("no panic")).collect()
         });
         assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
@@ -83,16 +85,18 @@ fn a_dead_create_is_cleaned() {
     let root = Root::new("dead");
     let store = Store::open(root.path());
     let dead = Process { start_time: 1, ..Process::current().expect("self") };
-    let killed = store.create(&id("c1"), Record { runtime: dead, ..record("c1") }, None).expect("created");
+    let killed = store
+        .create(&id("c1"), Record { runtime: dead, ..record("c1") }, None, &mut |_| ())
+        .expect("created");
     assert_eq!(killed.status().expect("status"), Status::Stopped);
     // Not only dropped: another test's fork may share the descriptor for a moment.
     killed.unlock().expect("unlocked");
-    drop(store.create(&id("c1"), record("c1"), None).expect("created again"));
+    drop(store.create(&id("c1"), record("c1"), None, &mut |_| ()).expect("created again"));
 
     std::fs::create_dir(root.path().join("c2,new")).expect("killed before its name");
     std::fs::write(root.path().join("c2,new/state.json"), "{").expect("write");
     std::fs::create_dir(root.path().join("c2")).expect("killed in its removal");
-    drop(store.create(&id("c2"), record("c2"), None).expect("created"));
+    drop(store.create(&id("c2"), record("c2"), None, &mut |_| ()).expect("created"));
     assert!(!root.path().join("c2,new").exists());
 }
 
@@ -105,12 +109,15 @@ fn an_abandoned_init_is_cleaned() {
     let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
     let dead = Process { start_time: 1, ..Process::current().expect("self") };
     let left = Record { runtime: dead, ..testing::running("c1", &child) };
-    let killed = store.create(&id("c1"), left, None).expect("created");
+    let killed = store.create(&id("c1"), left, None, &mut |_| ()).expect("created");
     std::fs::write(killed.path().join(START_SOCKET), "").expect("write");
-    assert_eq!(store.create(&id("c1"), record("c1"), None).expect_err("a container").kind(), Kind::Exists);
+    assert_eq!(
+        store.create(&id("c1"), record("c1"), None, &mut |_| ()).expect_err("a container").kind(),
+        Kind::Exists
+    );
     std::fs::rename(killed.path().join(START_SOCKET), killed.path().join(EARLY_SOCKET)).expect("rename");
     std::thread::scope(|scope| {
-        let waiter = scope.spawn(|| store.create(&id("c1"), record("c1"), None));
+        let waiter = scope.spawn(|| store.create(&id("c1"), record("c1"), None, &mut |_| ()));
         std::thread::sleep(std::time::Duration::from_millis(20));
         assert!(!waiter.is_finished(), "its init has the lock");
         assert!(child.try_wait().expect("wait").is_none());
@@ -120,9 +127,13 @@ fn an_abandoned_init_is_cleaned() {
     assert!(!child.wait().expect("reaped").success());
 
     let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
-    let working = store.create(&id("c2"), testing::running("c2", &child), None).expect("created");
+    let working =
+        store.create(&id("c2"), testing::running("c2", &child), None, &mut |_| ()).expect("created");
     std::fs::write(working.path().join(EARLY_SOCKET), "").expect("write");
-    assert_eq!(store.create(&id("c2"), record("c2"), None).expect_err("at work").kind(), Kind::Exists);
+    assert_eq!(
+        store.create(&id("c2"), record("c2"), None, &mut |_| ()).expect_err("at work").kind(),
+        Kind::Exists
+    );
     assert!(child.try_wait().expect("wait").is_none());
     working.destroy().expect("destroyed");
     child.wait().expect("reaped");
@@ -134,8 +145,8 @@ fn long_ids() {
     let root = Root::new("long");
     let store = Store::open(root.path());
     let longest = id(&"x".repeat(255));
-    store.create(&longest, record("x"), None).expect("created").remove_dir().expect("removed");
-    let error = store.create(&id(&"x".repeat(256)), record("x"), None).expect_err("too long");
+    store.create(&longest, record("x"), None, &mut |_| ()).expect("created").remove_dir().expect("removed");
+    let error = store.create(&id(&"x".repeat(256)), record("x"), None, &mut |_| ()).expect_err("too long");
     assert!(error.to_string().ends_with("file name too long"), "{error}");
     assert_eq!(std::fs::read_dir(root.path()).expect("list").count(), 0);
     let error = store.load(&id(&"x".repeat(1000)), Lock::None).expect_err("too long");
@@ -149,7 +160,7 @@ fn status_follows_the_kernel() {
     let store = Store::open(root.path());
     let mut child = Command::new("sleep").arg("60").spawn().expect("sleep");
     let pid = i32::try_from(child.id()).expect("pid");
-    let mut container = store.create(&id("c1"), record("c1"), None).expect("created");
+    let mut container = store.create(&id("c1"), record("c1"), None, &mut |_| ()).expect("created");
     container.record.set_init(Process::of(pid).expect("stat"));
     container.record.phase = Phase::Created;
     container.save().expect("saved");
@@ -188,7 +199,7 @@ fn status_follows_the_kernel() {
 fn remove_dir_empties_it() {
     let root = Root::new("remove");
     let store = Store::open(root.path());
-    let container = store.create(&id("c1"), record("c1"), Some(b"{}")).expect("created");
+    let container = store.create(&id("c1"), record("c1"), Some(b"{}"), &mut |_| ()).expect("created");
     let outside = root.path().join("outside");
     std::fs::create_dir_all(&outside).expect("mkdir");
     std::fs::write(outside.join("kept"), "").expect("write");
@@ -206,7 +217,7 @@ fn remove_dir_empties_it() {
 fn a_waiter_of_a_removed_container_finds_nothing() {
     let root = Root::new("waiter");
     let store = Store::open(root.path());
-    let container = store.create(&id("c1"), record("c1"), None).expect("created");
+    let container = store.create(&id("c1"), record("c1"), None, &mut |_| ()).expect("created");
     assert!(store.try_load(&id("c1")).expect("asked").is_none(), "held");
     std::thread::scope(|scope| {
         let waiter = scope.spawn(|| store.load(&id("c1"), Lock::Exclusive));
@@ -223,8 +234,8 @@ fn list_and_remove_broken_ones() {
     let root = Root::new("list");
     let store = Store::open(root.path());
     assert_eq!(store.list().err().expect("no root").kind(), Kind::NotFound);
-    drop(store.create(&id("b"), record("b"), None).expect("created"));
-    drop(store.create(&id("a"), record("a"), None).expect("created"));
+    drop(store.create(&id("b"), record("b"), None, &mut |_| ()).expect("created"));
+    drop(store.create(&id("a"), record("a"), None, &mut |_| ()).expect("created"));
     std::fs::create_dir(root.path().join("broken")).expect("mkdir");
     std::fs::create_dir(root.path().join("x,new")).expect("mkdir");
     std::fs::create_dir(root.path().join("empty")).expect("mkdir");
