@@ -18,8 +18,8 @@ fn all_is_as_for_init() {
                 grep -E '^(Cap|NoNewPrivs|Seccomp:)' /proc/self/status; \
                 for n in mnt pid net ipc uts cgroup user time; do readlink /proc/self/ns/$n; done; \
                 cat /proc/self/cgroup; hostname";
-    t.sh(&format!("({look}) >/dev/shm/init; exec sleep 1000")).detach();
-    host::wait_until("init's report", || t.exec(&[], "test -s /dev/shm/init").code == 0);
+    t.sh(&format!("({look}) >/dev/shm/now; mv /dev/shm/now /dev/shm/init; exec sleep 1000")).detach();
+    host::wait_until("init's report", || t.exec(&[], "test -e /dev/shm/init").code == 0);
     let of_init = t.exec(&[], "cat /dev/shm/init").ok();
     assert_eq!(t.exec(&[], look).ok(), of_init);
     assert!(of_init.contains("uid=7 gid=8 groups=9\n/tmp\n0027\nof init\n123\n1024\n"), "{of_init}");

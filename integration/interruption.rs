@@ -70,8 +70,11 @@ fn while_config_json_is_read() {
     for verb in ["run", "create"] {
         let running = t.cmd(&[verb, "--bundle", t.bundle.to_str().unwrap(), &t.id]).spawn();
         let stat = format!("/proc/{}/syscall", running.pid());
-        // openat waits for a writer.
-        let opening = || std::fs::read_to_string(&stat).is_ok_and(|text| text.starts_with("257 "));
+        // openat (glibc) or open (musl) waits for a writer.
+        let opening = || {
+            std::fs::read_to_string(&stat)
+                .is_ok_and(|text| text.starts_with("257 ") || text.starts_with("2 "))
+        };
         if cfg!(target_arch = "x86_64") {
             host::wait_until("it opens the file", opening);
         }
