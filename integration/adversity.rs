@@ -90,7 +90,7 @@ fn few_descriptors() {
     t.config.remove("process.rlimits");
     t.sh("echo up");
     let mut works = 0;
-    for limit in 3..20 {
+    for limit in 3..32 {
         let output = t.bundle_cmd("run", &[]).shell(&format!("ulimit -n {limit}; exec \"$@\"")).output();
         if output.code == 0 {
             assert_eq!(output.ok(), "up");

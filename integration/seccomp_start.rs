@@ -137,12 +137,16 @@ fn failed_execve_under_a_minimal_profile() {
         let output = t.run();
         output.fails(1, "exec /exit: exec format error");
         t.assert_clean();
-        t.create().ok();
-        let output = t.verb(&["start"]);
-        assert_eq!(output.code, 1, "{output}");
-        t.wait_status("stopped");
-        t.verb(&["delete"]).ok();
-        std::fs::remove_file(&t.pid_file).unwrap();
+        // Once somebody has reaped it, it can't be told from a program that ended at once.
+        let told = (0..20).any(|_| {
+            t.create().ok();
+            let output = t.verb(&["start"]);
+            t.wait_status("stopped");
+            t.verb(&["delete"]).ok();
+            std::fs::remove_file(&t.pid_file).unwrap();
+            output.code == 1
+        });
+        assert!(told, "{default}");
     }
 }
 

@@ -3,11 +3,10 @@
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Component, Path, PathBuf};
 
-use rustix::fs::CWD;
 use rustix::io::Errno;
 
 use super::layout::{self, Layout};
-use super::{Cgroup, Directory, decimal, file, open_directory};
+use super::{Cgroup, Directory, Tasks, file, open_directory};
 use crate::error::{Context, Error, Kind, Result};
 
 /// `exec --cgroup` (features.md V40).
@@ -90,99 +89,92 @@ fn inside(directory: &Path, path: &str) -> Result<PathBuf> {
 }
 
 /// The cgroups that a process is to be in.
-#[derive(Debug)]
-pub struct Place<'a> {
-    of_container: &'a [Directory],
-    directories: Vec<PathBuf>,
-    /// v2: for `CLONE_INTO_CGROUP`.
-    fd: Option<OwnedFd>,
+#[derive(Debug, Default)]
+pub struct Place {
+    /// That of cgroup2, for `CLONE_INTO_CGROUP`.
+    unified: Option<(PathBuf, OwnedFd)>,
+    /// Those of v1.
+    tasks: Tasks,
     /// They were named: nothing else is as good.
     named: bool,
+    /// An ordinary user, who may not enter all of them, goes without.
+    tolerant: bool,
 }
 
 impl Cgroup {
-    /// Where a further process goes. On v2 the cgroup is opened; if it is gone, that of `init`, a pid.
+    /// Where a further process goes; all of it is opened. What is gone is replaced by the cgroup of `init`, a pid.
+    /// `tolerant`: what an ordinary user may not enter is left.
     ///
     /// # Errors
     /// A controller or path of [`SubCgroups`] that is not there.
-    pub fn place(&self, sub: &SubCgroups, init: i32) -> Result<Place<'_>> {
+    pub fn place(&self, sub: &SubCgroups, init: i32, tolerant: bool) -> Result<Place> {
         let of_container = &self.record.directories[..];
-        let directories = sub.below(of_container)?;
-        let mut place = Place { of_container, directories, fd: None, named: *sub != SubCgroups::None };
-        if self.is_v2() {
-            place.open(init)?;
+        let named = *sub != SubCgroups::None;
+        let mut place = Place { named, tolerant: tolerant && !named, ..Place::default() };
+        for (path, own) in sub.below(of_container)?.into_iter().zip(of_container) {
+            match own.controllers.as_str() {
+                "" => place.open(path, init)?,
+                controllers => place.add(&path, controllers, init)?,
+            }
         }
         Ok(place)
     }
 }
 
-impl Place<'_> {
-    /// The v2 cgroup's directory, for clone3(2).
+impl Place {
+    /// The cgroup2 directory, for clone3(2).
     pub fn clone_into_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.fd.as_ref().map(AsFd::as_fd)
+        self.unified.as_ref().map(|(_, fd)| fd.as_fd())
     }
 
-    fn open(&mut self, init: i32) -> Result<()> {
-        let Some(path) = self.directories.first() else { return Ok(()) };
-        match open_directory(path) {
-            Ok(fd) => self.fd = Some(fd),
+    /// The v1 cgroups, for the process itself.
+    pub fn tasks(&self) -> &Tasks {
+        &self.tasks
+    }
+
+    fn open(&mut self, path: PathBuf, init: i32) -> Result<()> {
+        match open_directory(&path) {
+            Ok(fd) => self.unified = Some((path, fd)),
             Err(Errno::NOENT | Errno::NODEV) if !self.named => self.take_inits(init)?,
             Err(errno) => return Err(Error::system(format_args!("open cgroup {}", path.display()), errno)),
         }
         Ok(())
     }
 
-    /// v2: the cgroup of init instead, after clone3(2) was refused in the container's: that has become threaded, or
+    fn add(&mut self, path: &Path, controllers: &str, init: i32) -> Result<()> {
+        let mut added = self.tasks.add(path);
+        if matches!(added, Err(Errno::NOENT | Errno::NODEV)) && !self.named {
+            // Gone: somebody has moved init elsewhere.
+            added = self.tasks.add(&of_process(init, controllers)?);
+        }
+        match added {
+            Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if self.tolerant => Ok(()),
+            other => other.with_context(|| format!("open cgroup {}", path.display())),
+        }
+    }
+
+    /// cgroup2: the cgroup of init instead, after clone3(2) was refused in the container's: that has become threaded, or
     /// has passed controllers on to cgroups below it, one of which init moved to (S29). False if nothing else is
-    /// allowed or there. `tolerant`: an ordinary user who may not move the process leaves it where it is.
+    /// allowed or there.
     ///
     /// # Errors
     /// That cgroup can't be found or opened.
-    pub fn fall_back(&mut self, init: i32, errno: Errno, tolerant: bool) -> Result<bool> {
-        if tolerant && !self.named && matches!(errno, Errno::ACCESS | Errno::PERM) {
-            return Ok(self.fd.take().is_some());
+    pub fn fall_back(&mut self, init: i32, errno: Errno) -> Result<bool> {
+        if self.tolerant && matches!(errno, Errno::ACCESS | Errno::PERM) {
+            return Ok(self.unified.take().is_some());
         }
         let other = matches!(errno, Errno::BUSY | Errno::OPNOTSUPP | Errno::NOENT | Errno::NODEV);
-        if self.named || self.fd.is_none() || !other {
+        let Some((before, _)) = self.unified.take().filter(|_| other && !self.named) else {
             return Ok(false);
-        }
-        let before = self.directories.clone();
+        };
         self.take_inits(init)?;
-        Ok(before != self.directories)
+        Ok(self.unified.as_ref().is_some_and(|(path, _)| *path != before))
     }
 
     fn take_inits(&mut self, init: i32) -> Result<()> {
         let path = of_process(init, "")?;
-        let fd = open_directory(&path);
-        self.fd = Some(fd.with_context(|| format!("open cgroup {}", path.display()))?);
-        self.directories = vec![path];
-        Ok(())
-    }
-
-    /// v1: moves a process into every hierarchy, back to back (see [`Cgroup::attach`]). `tolerant`: what an ordinary
-    /// user may not do is left.
-    ///
-    /// # Errors
-    /// Names the `cgroup.procs` that refused it.
-    pub fn attach(&self, pid: i32, init: i32, tolerant: bool) -> Result<()> {
-        if self.fd.is_some() {
-            return Ok(());
-        }
-        let mut text = [0; 12];
-        let text = decimal(pid, &mut text);
-        for (directory, own) in self.directories.iter().zip(self.of_container) {
-            let path = file::join(directory, "cgroup.procs");
-            let mut written = file::write_at(CWD, &path, text);
-            if matches!(written, Err(Errno::NOENT | Errno::NODEV)) && !self.named {
-                // Gone: somebody has moved init elsewhere.
-                let other = of_process(init, &own.controllers)?;
-                written = file::write_at(CWD, &file::join(&other, "cgroup.procs"), text);
-            }
-            match written {
-                Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if tolerant && !self.named => {}
-                other => other.with_context(|| format!("write {pid} to {}", path.display()))?,
-            }
-        }
+        let fd = open_directory(&path).with_context(|| format!("open cgroup {}", path.display()))?;
+        self.unified = Some((path, fd));
         Ok(())
     }
 }

@@ -27,6 +27,7 @@ mod scope;
 mod stats;
 mod steps;
 pub mod systemd;
+mod tasks;
 #[cfg(test)]
 mod tests;
 mod threaded;
@@ -47,6 +48,7 @@ pub use present::Present;
 pub use record::{Directory, Driver, Record};
 pub use stats::{Pressure, Psi, Stats};
 pub use steps::{CgroupPlan, PlannedDir, ScopePlan, Write};
+pub use tasks::Tasks;
 
 use crate::error::{Error, Kind, Result};
 
@@ -56,6 +58,8 @@ pub struct Cgroup {
     record: Record,
     /// v2 only: the new directory, for `CLONE_INTO_CGROUP`.
     fd: Option<OwnedFd>,
+    /// Hybrid only: the same of the cgroup2 tree.
+    hybrid: Option<OwnedFd>,
     /// Parents that were made on the way, outermost first; none for a cgroup from the state.
     parents: Vec<PathBuf>,
     /// What systemd would not take.
@@ -78,10 +82,10 @@ impl Cgroup {
         self.record.directories.is_empty()
     }
 
-    /// The v2 cgroup's directory for clone3(2)'s `CLONE_INTO_CGROUP`: the child is born in it. `None` on v1 and
-    /// hybrid hosts, where [`Self::attach`] moves it.
+    /// The cgroup2 directory for clone3(2)'s `CLONE_INTO_CGROUP`: the child is born in it. It enters those of v1 by
+    /// [`Tasks`].
     pub fn clone_into_fd(&self) -> Option<BorrowedFd<'_>> {
-        self.fd.as_ref().map(AsFd::as_fd)
+        self.fd.as_ref().or(self.hybrid.as_ref()).map(AsFd::as_fd)
     }
 
     /// Opens the v2 directory of a recorded container for [`Self::clone_into_fd`]. Does nothing on v1.
@@ -98,9 +102,8 @@ impl Cgroup {
         Ok(())
     }
 
-    /// Moves a process into every hierarchy, back to back: after a pause the kernel makes the first move wait for
-    /// an RCU grace period, and the others cost little when they follow it. The fds are opened here and not before
-    /// clone3, so that the child never holds one.
+    /// Moves another process into every hierarchy: slow, see [`Tasks`]. Back to back, since after a pause only the
+    /// first move waits.
     ///
     /// # Errors
     /// Names the `cgroup.procs` that refused the process. On v2, `device or resource busy` means that the cgroup

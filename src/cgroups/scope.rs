@@ -17,15 +17,13 @@ impl Cgroup {
         Ok(Self { record: plan.record(), ..Self::default() })
     }
 
-    /// Puts init into its cgroups, unless it was born there. With the systemd driver they are made only now, since a scope
-    /// must have a process: the limits and device rules follow, and then init may go on.
+    /// Makes the cgroups of the systemd driver and puts init into them, since a scope must have a process: the limits and
+    /// device rules follow, and then init may go on. Nothing to do with other drivers: init is there or enters by itself.
     ///
     /// # Errors
     /// As [`Self::create`] and [`Self::attach`]. What was made is in the record, for [`Self::remove`].
     pub fn enter(&mut self, plan: &CgroupPlan, pid: i32) -> Result<()> {
-        let Some(scope) = &plan.scope else {
-            return if self.fd.is_none() { self.attach_made(plan, pid) } else { Ok(()) };
-        };
+        let Some(scope) = &plan.scope else { return Ok(()) };
         if let Err(error) = self.start(scope, pid) {
             if error.kind() == Kind::State {
                 // Somebody else's: nothing of it is to be removed.
@@ -49,8 +47,11 @@ impl Cgroup {
         if self.is_v2() && !scope.is_slice { Ok(()) } else { self.attach(pid) }
     }
 
-    /// As [`Self::attach`], into directories that may have been removed again since they were made.
-    fn attach_made(&self, plan: &CgroupPlan, pid: i32) -> Result<()> {
+    /// As [`Self::attach`], making anew what somebody has removed before init was in it.
+    ///
+    /// # Errors
+    /// As [`Self::create`] and [`Self::attach`].
+    pub fn attach_again(&self, plan: &CgroupPlan, pid: i32) -> Result<()> {
         for directory in &self.record.directories {
             match directory.attach(pid) {
                 Err(error) if error.errno() == Some(Errno::NOENT.raw_os_error()) => {

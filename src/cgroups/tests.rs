@@ -126,12 +126,19 @@ fn removed_before_init_is_in_it() {
     };
     let devices = list(&cgroup);
     // With the parent that was made for it.
-    for directory in &cgroup.record.directories {
-        std::fs::remove_dir(&directory.path).unwrap();
-        std::fs::remove_dir(directory.path.parent().unwrap()).unwrap();
-    }
+    let remove = |cgroup: &Cgroup| {
+        for directory in &cgroup.record.directories {
+            std::fs::remove_dir(&directory.path).unwrap();
+            std::fs::remove_dir(directory.path.parent().unwrap()).unwrap();
+        }
+    };
+    remove(&cgroup);
+    let tasks = cgroup.open_tasks(&plan).unwrap();
+    assert_eq!(list(&cgroup), devices);
+    remove(&cgroup);
+    assert_eq!(tasks.enter(|_| {}), Err(Errno::NODEV));
     let mut payload = Payload::start("exec sleep 100");
-    cgroup.enter(&plan, payload.pid()).unwrap();
+    cgroup.attach_again(&plan, payload.pid()).unwrap();
     assert_eq!(value(&cgroup, "pids", "pids.max", "pids.max"), "9");
     assert_eq!(value(&cgroup, "cpuset", "cpuset.cpus", "cpuset.cpus"), "0");
     assert_eq!(list(&cgroup), devices);

@@ -336,12 +336,6 @@ impl Plan {
             && self.hooks.create_runtime.is_empty())
     }
 
-    /// Whether paths may be hidden and kernel parameters be set before the parent lets init go on: only hooks would
-    /// see the difference, and a terminal is put into an open tree.
-    pub fn hides_early(&self) -> bool {
-        !self.stops_midway() && self.hooks.create_container.is_empty() && self.process.terminal.is_none()
-    }
-
     /// Whether a process of a container could see init before it is the program: in a pid namespace that others are
     /// in already. In a fresh one nobody is there before the program (and a created container's init waits, which
     /// is another matter).

@@ -56,7 +56,7 @@ pub fn plan(spec: &Spec, place: &Place<'_>, warnings: &mut Vec<String>) -> Resul
         .map(|(index, mount)| mount_op(index, mount, &mut around))
         .collect::<Result<Vec<_>>>()?;
     super::order::sources_in_turn(&path, &mut ops)?;
-    let mut plan = RootfsPlan {
+    let plan = RootfsPlan {
         path: cstring(path.as_os_str().as_encoded_bytes())?,
         private: crate::spec::validate::has_namespace(spec, LinuxNamespaceType::Mount),
         propagation: building_propagation(given.and_then(propagation_flags)),
@@ -69,9 +69,7 @@ pub fn plan(spec: &Spec, place: &Place<'_>, warnings: &mut Vec<String>) -> Resul
         masked: hidden(linux.and_then(|linux| linux.masked_paths().as_deref()))?,
         readonly_paths: hidden(linux.and_then(|linux| linux.readonly_paths().as_deref()))?,
         context: place.label.map(|label| cstring(label.data())).transpose()?,
-        late: None,
     };
-    plan.late = super::order::late(&plan);
     Ok(plan)
 }
 

@@ -2,8 +2,10 @@
 //!
 //! ```text
 //! parent                                   init
-//!   cgroup attached, maps written, saved
-//!   ─────────────── Go ──────────────────▶ (waits as late as it can)
+//!   maps written, systemd's unit, saved
+//!   ─────────────── Go ──────────────────▶ (waits as late as it can) v1: enters its cgroups
+//!   ◀─────────── CgroupLost ────────────── one was removed before it was in
+//!   ─────────────── Go ──────────────────▶
 //!   ◀────────── NamespacesReady ────────── prestart, createRuntime hooks or network devices
 //!   ─────────────── Go ──────────────────▶
 //!   ◀────────────── Ready ──────────────── create: init waits on start.sock from here on
@@ -27,6 +29,7 @@ const NAMESPACES_READY: u8 = 2;
 const READY: u8 = 3;
 const FAILED: u8 = 4;
 const LISTENER: u8 = 5;
+const CGROUP_LOST: u8 = 6;
 const HEADER: usize = 12;
 /// Longest message: header and the text of a path.
 const LONGEST: usize = 1024;
@@ -45,6 +48,8 @@ pub struct Failure {
 /// What init says.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
+    /// A cgroup was gone when it wanted to enter; it waits for Go in all of them.
+    CgroupLost,
     /// Its namespaces and mounts are there; it waits for Go.
     NamespacesReady,
     /// It waits for `start`.
@@ -94,7 +99,19 @@ fn receive(channel: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
 /// # Errors
 /// The parent is gone.
 pub fn namespaces_ready(channel: impl AsFd) -> Result<(), Errno> {
-    send(&channel, &[NAMESPACES_READY], SendFlags::NOSIGNAL)?;
+    ask(channel, NAMESPACES_READY)
+}
+
+/// Init: asks to be put into its cgroups, then waits for Go.
+///
+/// # Errors
+/// The parent is gone.
+pub fn cgroup_lost(channel: impl AsFd) -> Result<(), Errno> {
+    ask(channel, CGROUP_LOST)
+}
+
+fn ask(channel: impl AsFd, what: u8) -> Result<(), Errno> {
+    send(&channel, &[what], SendFlags::NOSIGNAL)?;
     wait_go(channel)
 }
 
@@ -144,6 +161,7 @@ pub fn next(channel: impl AsFd) -> Result<Message, Errno> {
         NAMESPACES_READY => Ok(Message::NamespacesReady),
         READY => Ok(Message::Ready),
         LISTENER => Ok(Message::Listener),
+        CGROUP_LOST => Ok(Message::CgroupLost),
         FAILED if length >= HEADER => decode(&buffer[..length]).map(Message::Failed).ok_or(Errno::PROTO),
         _ => Err(Errno::PROTO),
     }

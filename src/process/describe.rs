@@ -59,6 +59,7 @@ pub fn place(plan: &Plan, position: Position) -> String {
         Step::Names => "hostname".into(),
         Step::Root => format!("root.path: prepare {}", plan.rootfs.path.to_string_lossy()),
         Step::Wait => "waiting for the runtime".into(),
+        Step::Cgroup => "enter the cgroup".into(),
         Step::CgroupNamespace => "linux.namespaces: make a cgroup namespace".into(),
         Step::Mount | Step::ReadonlyMount => {
             let target =

@@ -6,14 +6,15 @@
 //!
 //! ```text
 //! runtime                           in between                          the program's process
-//!   clone3(CLONE_INTO_CGROUP) ────▶ oom score, LSM labels: host's /proc
+//!   clone3(CLONE_INTO_CGROUP) ────▶ v1: enters the cgroups
+//!                                   oom score, LSM labels: host's /proc
 //!                                   setns(pidfd of init): all at once
 //!                                   root of the user namespace
 //!                                   terminal made, its master sent
 //!                                   closes all but the channel
 //!   reaps it ◀───────────────────── clone3(CLONE_PARENT) ─────────────▶ session, streams, keyring, rlimits,
-//!   v1: moves the process             ends                               user, capabilities, program looked up
-//!   ───────────── Go ─────────────────────────────────────────────────▶ affinity, seccomp filter, execve
+//!   pidfd socket, resctrl             ends                               user, capabilities, program looked up
+//!   ───────────── Go, if there is one ────────────────────────────────▶ affinity, seccomp filter, execve
 //! ```
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -32,7 +33,7 @@ use super::launch::{explain_death, ignored_signals};
 use super::pidfd_socket::PidfdSocket;
 use super::step::{Progress, Step};
 use super::terminal;
-use crate::cgroups::{Cgroup, Place};
+use crate::cgroups::{Cgroup, Place, Tasks};
 use crate::container::{Container, Status};
 use crate::error::{Context, Error, Kind, Result};
 use crate::fault::{Action, During, Fault};
@@ -63,7 +64,8 @@ pub fn launch(
 ) -> Result<Child> {
     let plan = &exec.plan;
     let init_pid = container.record.init_process_pid;
-    let mut place = cgroup.place(&exec.cgroup, init_pid)?;
+    let mut place = cgroup.place(&exec.cgroup, init_pid, !plan.namespaces.runtime_is_root)?;
+    let resctrl = container.record.resctrl.as_ref();
     let progress = Progress::new().context("share a page with the process")?;
     let (parent_end, child_end) = channel::pair().context("make the channel to the process")?;
     let proc = Proc::open().context("open /proc")?;
@@ -78,6 +80,7 @@ pub fn launch(
     let entrance = Entrance {
         enter: exec.enter,
         affinity: &exec.affinity,
+        waits: socket.is_some() || resctrl.is_some(),
         target: init,
         target_pid: init_pid,
         root: chroot_of(exec, &proc, init, init_pid)?,
@@ -86,6 +89,7 @@ pub fn launch(
         process: Init {
             plan,
             progress: &progress,
+            tasks: &Tasks::default(),
             channel: child_end,
             sources: Vec::new(),
             joins: Joins::open([])?,
@@ -104,9 +108,8 @@ pub fn launch(
     drop(entrance.process.console);
     let told = socket.map_or(Ok(()), |socket| socket.send(child.pidfd.as_fd()));
     let told = told
-        .and_then(|()| place.attach(child.pid, init_pid, !plan.namespaces.runtime_is_root))
-        .and_then(|()| container.record.resctrl.as_ref().map_or(Ok(()), |group| group.attach(child.pid)))
-        .and_then(|()| super::launch::let_go(&parent_end))
+        .and_then(|()| resctrl.map_or(Ok(()), |group| group.attach(child.pid)))
+        .and_then(|()| if entrance.waits { super::launch::let_go(&parent_end) } else { Ok(()) })
         .and_then(|()| follow(plan, container, &parent_end, &progress, child.pid));
     match told {
         Ok(()) => Ok(child),
@@ -167,6 +170,8 @@ fn follow(
 struct Entrance<'a> {
     enter: u64,
     affinity: &'a Affinity,
+    /// The process waits for the parent before it becomes the program.
+    waits: bool,
     target: BorrowedFd<'a>,
     target_pid: i32,
     root: Option<OwnedFd>,
@@ -179,18 +184,21 @@ struct Entrance<'a> {
 
 impl Entrance<'_> {
     /// Makes the process by way of the one in between.
-    fn make(&self, place: &mut Place<'_>, parent_end: &OwnedFd) -> Result<Child> {
-        let tolerant = !self.process.plan.namespaces.runtime_is_root;
+    fn make(&self, place: &mut Place, parent_end: &OwnedFd) -> Result<Child> {
         // Who enters a time namespace may share its memory with nobody (setns(2)).
         let copies = self.enter & flag(LinuxNamespaceType::Time) != 0;
         let between = loop {
             let made = match copies {
-                true => clone::clone3(0, place.clone_into_fd(), false, || self.enter_and_clone()),
-                false => clone::clone3_in_memory(place.clone_into_fd(), || self.enter_and_clone()),
+                true => {
+                    clone::clone3(0, place.clone_into_fd(), false, || self.enter_and_clone(place.tasks()))
+                }
+                false => {
+                    clone::clone3_in_memory(place.clone_into_fd(), || self.enter_and_clone(place.tasks()))
+                }
             };
             match made {
                 Ok(between) => break between,
-                Err(errno) if place.fall_back(self.target_pid, errno, tolerant)? => {}
+                Err(errno) if place.fall_back(self.target_pid, errno)? => {}
                 Err(errno) => return Err(describe::exec_clone_failed(errno)),
             }
         };
@@ -205,6 +213,7 @@ impl Entrance<'_> {
         {
             return Err(match failure.position.step {
                 Step::Start => describe::exec_clone_failed(failure.fault.errno),
+                Step::Cgroup => place.tasks().refused(failure.position.index, failure.fault.errno),
                 _ => describe::failure(self.process.plan, &failure),
             });
         }
@@ -212,9 +221,10 @@ impl Entrance<'_> {
     }
 
     /// The process in between.
-    fn enter_and_clone(&self) -> i32 {
+    fn enter_and_clone(&self, tasks: &Tasks) -> i32 {
         let process = &self.process;
-        match self.enter().and_then(|()| self.clone_process().map_err(Fault::from)) {
+        let entered = tasks.enter(|index| process.progress.at(Step::Cgroup, index)).map_err(Fault::from);
+        match entered.and_then(|()| self.enter()).and_then(|()| self.clone_process().map_err(Fault::from)) {
             Ok(child) => {
                 self.made.set(child.pid.unsigned_abs());
                 0
@@ -307,7 +317,7 @@ impl Entrance<'_> {
     fn clone_process(&self) -> Result<Child, Errno> {
         fd::close_all_but(self.process.channel.as_fd(), self.keep)?;
         self.process.progress.enter(Step::Start);
-        clone::clone3(0, None, true, || self.process.run_joined(self.affinity))
+        clone::clone3(0, None, true, || self.process.run_joined(self.affinity, self.waits))
     }
 }
 

@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::agent;
-use super::channel::{self, Message};
+use super::channel::{self, Failure, Message};
 use super::describe;
 use super::go_between;
 use super::hooks::{self, inside};
@@ -18,8 +18,8 @@ use super::join::{self, Joins};
 use super::own_binary;
 use super::pidfd_socket::PidfdSocket;
 use super::sources;
-use super::step::{Progress, Step};
-use crate::cgroups::Cgroup;
+use super::step::{Position, Progress, Step};
+use crate::cgroups::{Cgroup, Tasks};
 use crate::container::{Container, Phase, Process, State, Status};
 use crate::error::{Context, Error, Kind, Result};
 use crate::namespaces::{Join, net_devices};
@@ -54,8 +54,10 @@ pub fn launch(
     let interrupt = Interrupt::open()?;
     let (parent_end, child_end) = channel::pair().context("make the channel to init")?;
     let proc = Proc::open().context("open /proc")?;
+    let tasks = cgroup.open_tasks(&plan.cgroup)?;
     let init = Init {
         plan,
+        tasks: &tasks,
         progress: &progress,
         channel: child_end,
         sources: sources::open(plan, &proc)?,
@@ -73,7 +75,7 @@ pub fn launch(
     let sent = sockets.pidfd.map_or(Ok(()), |socket| socket.send(child.pidfd.as_fd()));
     let told = sent
         .and_then(|()| attend(plan, container, cgroup, &init.proc, &parent_end, child.pid))
-        .and_then(|()| follow(plan, container, cgroup, &parent_end, &progress, &child, &interrupt));
+        .and_then(|()| follow(plan, container, (cgroup, &tasks), &parent_end, &progress, &child, &interrupt));
     match told {
         Ok(()) => Ok(child),
         Err(error) => {
@@ -197,7 +199,7 @@ pub(super) fn let_go(channel: &OwnedFd) -> Result<()> {
 fn follow(
     plan: &Plan,
     container: &mut Container,
-    cgroup: &Cgroup,
+    (cgroup, tasks): (&Cgroup, &Tasks),
     channel: &OwnedFd,
     progress: &Progress,
     child: &Child,
@@ -207,6 +209,10 @@ fn follow(
         interrupt.wait_for(channel)?;
         match channel::next(channel).context("listen to init")? {
             Message::Ready => return Ok(()),
+            Message::CgroupLost => {
+                cgroup.attach_again(&plan.cgroup, child.pid)?;
+                let_go(channel)?;
+            }
             Message::NamespacesReady => {
                 cgroup.delegate(&plan.cgroup, child.pid)?;
                 move_net_devices(plan, child.pid)?;
@@ -218,6 +224,9 @@ fn follow(
             Message::Listener => {
                 let agent = plan.seccomp_agent.as_ref();
                 agent::pass_on(channel, agent, &container.record, Status::Creating, child.pid)?;
+            }
+            Message::Failed(Failure { position: Position { step: Step::Cgroup, index }, fault, .. }) => {
+                return Err(tasks.refused(index, fault.errno));
             }
             Message::Failed(failure) => return Err(describe::failure(plan, &failure)),
             Message::End if progress.position().step == Step::Exec => {

@@ -23,6 +23,8 @@ pub enum Step {
     Root,
     /// Waiting for the parent.
     Wait,
+    /// Entering a v1 cgroup; the index is that of [`crate::cgroups::Tasks`].
+    Cgroup,
     /// Making a cgroup namespace.
     CgroupNamespace,
     /// An entry of `mounts`.

@@ -22,9 +22,6 @@ pub struct RootfsPlan {
     pub no_pivot: bool,
     /// In the spec's order.
     pub mounts: Vec<MountOp>,
-    /// From this index on, the mount of cgroups, mounts may be made after nodes, masks and read-only paths: none of
-    /// these is at, above or below one of them.
-    pub late: Option<usize>,
     /// Nodes below the root.
     pub devices: Vec<DeviceNode>,
     /// Make the default links below /dev (fd, stdin, ptmx …).
@@ -54,13 +51,6 @@ pub struct MountOp {
     pub id_map: Option<IdMap>,
     /// SELinux label of its root directory, where the type takes no `context=` (mqueue).
     pub label: Option<CString>,
-}
-
-impl RootfsPlan {
-    /// The index of the first mount that is late; how many there are if none is.
-    pub fn first_late(&self) -> usize {
-        self.late.unwrap_or(self.mounts.len())
-    }
 }
 
 impl MountOp {

@@ -18,6 +18,7 @@ use super::join::Joins;
 use super::program::{self, Program};
 use super::step::{Progress, Step};
 use super::terminal;
+use crate::cgroups::Tasks;
 use crate::container::INIT_COMM;
 use crate::fault::{Action, During, Fault};
 use crate::identity::apply;
@@ -38,6 +39,8 @@ pub struct Init<'a> {
     pub plan: &'a Plan,
     /// Where it is.
     pub progress: &'a Progress,
+    /// The v1 cgroups that it enters.
+    pub tasks: &'a Tasks,
     /// Its end of the channel.
     pub channel: OwnedFd,
     /// The host's procfs.
@@ -89,17 +92,9 @@ impl Init<'_> {
         }
         let sources = self.enter_namespaces()?;
         let root = self.build_tree(&mut once, &sources)?;
-        // All that can be done while the parent moves init into its cgroups is done before it waits for that.
-        let hidden = self.plan.hides_early();
-        if hidden {
-            self.hide(root.as_fd())?;
-            self.write_proc()?;
-        }
         self.wait(&mut once)?;
         self.new_cgroup_namespace(&mut once)?;
         reset_affinity();
-        let rootfs = &self.plan.rootfs;
-        self.make_mounts(&mut once, root.as_fd(), &sources, rootfs.first_late()..rootfs.mounts.len())?;
         if self.plan.stops_midway() {
             self.progress.enter(Step::Wait);
             channel::namespaces_ready(&self.channel)?;
@@ -114,11 +109,8 @@ impl Init<'_> {
             terminal::make(terminal, root.as_fd(), socket)?;
             terminal::control()?;
         }
-        if !hidden {
-            self.hide(root.as_fd())?;
-            self.write_proc()?;
-        }
-        self.finish_tree(&mut once, root.as_fd())?;
+        self.close_tree(&mut once, root.as_fd())?;
+        self.write_proc()?;
         self.progress.enter(Step::Pivot);
         root::enter(root.as_fd(), &self.plan.rootfs)?;
         drop(root);
@@ -127,9 +119,10 @@ impl Init<'_> {
         program.execute(self)
     }
 
-    /// The process of `exec`: born in the container's namespaces, it goes the rest of init's way. Returns as [`Init::run`].
-    pub fn run_joined(&self, affinity: &Affinity) -> i32 {
-        let fault = match self.joined_steps(affinity) {
+    /// The process of `exec`: born in the container's namespaces and cgroups, it goes the rest of init's way. Returns as
+    /// [`Init::run`].
+    pub fn run_joined(&self, affinity: &Affinity, waits: bool) -> i32 {
+        let fault = match self.joined_steps(affinity, waits) {
             Ok(never) => match never {},
             Err(fault) => fault,
         };
@@ -137,7 +130,7 @@ impl Init<'_> {
         1
     }
 
-    fn joined_steps(&self, affinity: &Affinity) -> Result<std::convert::Infallible, Fault> {
+    fn joined_steps(&self, affinity: &Affinity, waits: bool) -> Result<std::convert::Infallible, Fault> {
         self.begin(EXEC_COMM)?;
         if self.plan.process.terminal.is_some() {
             self.progress.enter(Step::Terminal);
@@ -145,7 +138,9 @@ impl Init<'_> {
         }
         self.become_user()?;
         let program = self.look_up()?;
-        self.wait(&mut Once::default())?;
+        if waits {
+            self.wait(&mut Once::default())?;
+        }
         match affinity {
             Affinity::Reset => reset_affinity(),
             Affinity::Given { last, .. } if last.count() > 0 => {
@@ -179,8 +174,17 @@ impl Init<'_> {
             self.progress.enter(Step::Wait);
             channel::wait_go(&self.channel)?;
             once.told_to_go = true;
+            self.enter_cgroups()?;
         }
         Ok(())
+    }
+
+    fn enter_cgroups(&self) -> Result<(), Fault> {
+        match self.tasks.enter(|index| self.progress.at(Step::Cgroup, index)) {
+            // Somebody has removed it before anybody was in it: the parent makes it again.
+            Err(Errno::NODEV) => Ok(channel::cgroup_lost(&self.channel)?),
+            other => Ok(other?),
+        }
     }
 
     /// Joins what is joined by path and becomes root where there is a user namespace. Sources of bind mounts

@@ -36,12 +36,21 @@ impl Init<'_> {
         Ok(sources)
     }
 
-    /// The rootfs with its mounts, but for those that are late, and with nodes and links.
+    /// The rootfs with all mounts, nodes and links.
     pub(super) fn build_tree(&self, once: &mut Once, sources: &[(usize, OwnedFd)]) -> Result<OwnedFd, Fault> {
         let plan = &self.plan.rootfs;
         self.progress.enter(Step::Root);
         let root = root::prepare(plan)?;
-        self.make_mounts(once, root.as_fd(), sources, 0..plan.first_late())?;
+        for (index, op) in plan.mounts.iter().enumerate() {
+            if op.shows_cgroups() {
+                self.wait(once)?;
+                self.new_cgroup_namespace(once)?;
+            }
+            self.progress.at(Step::Mount, index);
+            let opened = sources.iter().chain(&self.sources).find(|(at, _)| *at == index);
+            let mounted = mounts::carry_out(root.as_fd(), op, opened.map(|(_, tree)| tree.as_fd()))?;
+            once.readonly_later.extend(mounted.map(|mounted| (index, mounted)));
+        }
         if plan.dev_links {
             self.progress.enter(Step::DevLinks);
             let dev = DevDirectory::open(root.as_fd())?;
@@ -56,30 +65,14 @@ impl Init<'_> {
         Ok(root)
     }
 
-    /// The mounts of these indices, in their order.
-    pub(super) fn make_mounts(
-        &self,
-        once: &mut Once,
-        root: BorrowedFd<'_>,
-        sources: &[(usize, OwnedFd)],
-        indices: std::ops::Range<usize>,
-    ) -> Result<(), Fault> {
-        for (index, op) in self.plan.rootfs.mounts.iter().enumerate().take(indices.end).skip(indices.start) {
-            if op.shows_cgroups() {
-                self.wait(once)?;
-                self.new_cgroup_namespace(once)?;
-            }
-            self.progress.at(Step::Mount, index);
-            let opened = sources.iter().chain(&self.sources).find(|(at, _)| *at == index);
-            let mounted = mounts::carry_out(root, op, opened.map(|(_, tree)| tree.as_fd()))?;
-            once.readonly_later.extend(mounted.map(|mounted| (index, mounted)));
-        }
-        Ok(())
-    }
-
-    /// What hides and protects single paths.
-    pub(super) fn hide(&self, root: BorrowedFd<'_>) -> Result<(), Fault> {
+    /// What must wait until everything has been made: the working directory, hidden and read-only parts, the read-only root.
+    pub(super) fn close_tree(&self, once: &mut Once, root: BorrowedFd<'_>) -> Result<(), Fault> {
         let plan = &self.plan.rootfs;
+        self.progress.enter(Step::WorkingDirectory);
+        if !self.plan.process.cwd_inside.is_empty() {
+            // Not an error by itself: chdir(2) tells what is wrong with it.
+            let _ = paths::open_or_make(root, &self.plan.process.cwd_inside, paths::Missing::Directory);
+        }
         self.progress.enter(Step::Masked);
         if !plan.masked.is_empty() {
             let mut masks = hidden::Masks::new(plan.context.as_deref())?;
@@ -92,21 +85,11 @@ impl Init<'_> {
             self.progress.at(Step::Readonly, path.index);
             hidden::make_readonly(root, &path.path)?;
         }
-        Ok(())
-    }
-
-    /// What must wait until everything is mounted: the working directory, then what is read-only as a whole.
-    pub(super) fn finish_tree(&self, once: &mut Once, root: BorrowedFd<'_>) -> Result<(), Fault> {
-        self.progress.enter(Step::WorkingDirectory);
-        if !self.plan.process.cwd_inside.is_empty() {
-            // Not an error by itself: chdir(2) tells what is wrong with it.
-            let _ = paths::open_or_make(root, &self.plan.process.cwd_inside, paths::Missing::Directory);
-        }
         for (index, mounted) in once.readonly_later.drain(..) {
             self.progress.at(Step::ReadonlyMount, index);
             mounts::make_readonly(mounted.as_fd())?;
         }
-        if self.plan.rootfs.readonly {
+        if plan.readonly {
             self.progress.enter(Step::ReadonlyRoot);
             mounts::make_readonly(root)?;
         }
