@@ -69,7 +69,7 @@ def make_runtimes(options):
         kind = os.path.basename(os.path.abspath(options.bundle))
         extra = ['--time'] if kind == 'docker-time' else []
         kind = 'docker' if kind == 'docker-time' else kind
-        floor = ['--rootfs', os.path.abspath(options.rootfs), '--bundle', kind, '--attach', 'overlap', *extra]
+        floor = ['--rootfs', os.path.abspath(options.rootfs), '--bundle', kind, '--attach', 'child', *extra]
         runtimes.append(Runtime('floor', options.floor, floor))
     return runtimes
 

@@ -306,7 +306,7 @@ fn closed_pipes() {
     let code = t.path("code");
     let script = format!("{{ \"$@\"; echo $? > {code}; }} 2>&1 | true");
     let run = t.bundle_cmd("run", &[]).shell(&script).spawn();
-    host::wait_until("a container", || t.verb(&["state"]).stdout.contains("running"));
+    t.wait_program();
     t.file("tmp/go", "");
     run.wait().ok();
     host::wait_until("the exit code", || std::fs::read_to_string(&code).is_ok_and(|code| code == "3\n"));
@@ -343,7 +343,7 @@ fn full_pipes() {
     let _full = full_fifo(&path);
     t.sh("echo stuck; exit 3");
     let run = t.bundle_cmd("run", &[]).shell(&format!("exec \"$@\" >{path}")).spawn();
-    host::wait_until("a container", || t.verb(&["state"]).stdout.contains("running"));
+    t.wait_program();
     t.cmd(&["kill", &t.id, "KILL"]).output().code(0);
     run.wait().code(137);
     t.assert_clean();

@@ -163,7 +163,7 @@ fn run_in_the_foreground() {
     let mut s = Service::new();
     s.t.sh("exec sleep 100");
     let run = s.bundle("run", &[]).spawn();
-    host::wait_until("a container", || s.t.verb(&["state"]).stdout.contains("running"));
+    s.t.wait_program();
     s.say("READY=1");
     drop(s.hears_ready(run.pid()));
     still_runs(&run);
@@ -179,7 +179,7 @@ fn run_detached() {
     let mut s = Service::new();
     s.t.sh("exec sleep 100");
     let run = s.bundle("run", &["--detach"]).spawn();
-    host::wait_until("a container", || s.t.verb(&["state"]).stdout.contains("running"));
+    s.t.wait_program();
     still_runs(&run);
     s.say("READY=1");
     drop(s.hears_ready(s.t.pid()));

@@ -119,7 +119,7 @@ fn records_that_fail() {
     t.write();
     let file = t.path("p.json");
     let running = t.cmd(&["seccomp", "record", "--bundle", &bundle, "-o", &file]).args([&t.id]).spawn();
-    host::wait_until("running", || t.verb(&["state"]).code == 0 && t.status() == "running");
+    t.wait_program();
     running.kill(rustix::process::Signal::KILL);
     running.wait().code(137);
     // The recorder went with the runtime: the container's next call is ENOSYS. It is there to be deleted.

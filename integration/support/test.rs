@@ -304,6 +304,15 @@ impl Test {
         i32::try_from(self.state()["pid"].as_i64().unwrap()).unwrap()
     }
 
+    /// Waits until a `run` has become the container's program; its status is `running` a moment before.
+    #[track_caller]
+    pub fn wait_program(&self) {
+        host::wait_until("the container's program", || {
+            let comm = |pid: i32| std::fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default();
+            self.verb(&["state"]).code == 0 && !matches!(&*comm(self.pid()), "" | "davit:[init]\n")
+        });
+    }
+
     /// Waits until `state` says so.
     #[track_caller]
     pub fn wait_status(&self, status: &str) {
