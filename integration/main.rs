@@ -70,6 +70,7 @@ mod scheduling;
 mod schema;
 mod seccomp;
 mod seccomp_explain;
+mod seccomp_kernels;
 mod seccomp_notify;
 mod seccomp_record;
 mod seccomp_start;

@@ -35,23 +35,20 @@ pub fn check(filter: Option<&Program>, agent: Option<&Agent>) -> Result<()> {
     let Some(filter) = filter.filter(|filter| filter.flags & !crate::seccomp::SPEC_ALLOW != 0) else {
         return Ok(());
     };
+    // First, since the others are asked for together with it.
+    let listener = filter.flags & crate::seccomp::NEW_LISTENER;
+    if listener != 0 && !seccomp::flags_available(listener) {
+        let text =
+            "seccomp notify unsupported: the kernel has no SECCOMP_FILTER_FLAG_NEW_LISTENER (Linux 5.0)";
+        return Err(Error::config("linux.seccomp", text));
+    }
     for (flag, name) in crate::seccomp::FLAGS {
-        if filter.flags & flag != 0
-            && !seccomp::flags_available(flag | (filter.flags & crate::seccomp::NEW_LISTENER))
-        {
+        if filter.flags & flag != 0 && !seccomp::flags_available(flag | listener) {
             return Err(Error::config(
                 "linux.seccomp.flags",
                 format!("{name} is not supported by this kernel"),
             ));
         }
-    }
-    if !filter.notify {
-        return Ok(());
-    }
-    if !seccomp::flags_available(crate::seccomp::NEW_LISTENER) {
-        let text =
-            "seccomp notify unsupported: the kernel has no SECCOMP_FILTER_FLAG_NEW_LISTENER (Linux 5.0)";
-        return Err(Error::config("linux.seccomp", text));
     }
     agent.map_or(Ok(()), |agent| probe(&agent.path))
 }
