@@ -18,7 +18,7 @@ fn main() {
     let profile: LinuxSeccomp = serde_json::from_str(PROFILE).unwrap();
     println!("| Docker's profile, {rounds} rounds | first | least | median | instructions |");
     println!("|---|---:|---:|---:|---:|");
-    let ours = || seccomp::compile_for(&profile, NATIVE).unwrap().unwrap().instructions;
+    let ours = || seccomp::compile_for(&profile, NATIVE).unwrap().instructions;
     measure("ours", rounds, &ours);
     #[cfg(feature = "libseccomp-oracle")]
     {

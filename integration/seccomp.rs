@@ -198,8 +198,7 @@ fn several_conditions() {
     }
 }
 
-/// [B11] without no_new_privs the filter comes before the user change, with it last: a profile that denies setuid
-/// is no hindrance then.
+/// [B11] with no_new_privs the filter comes after the user change: a profile that denies setuid is no hindrance.
 #[test]
 fn order_with_no_new_privs() {
     let mut t = probed!(with_profile(deny(
@@ -290,10 +289,63 @@ fn fails_closed() {
     }
 }
 
-/// An object without a default action and without rules is no filter, as with runc.
+/// [B1] An object without a default action and without rules is no filter, as with runc; one that allows everything by default is
+/// one, which holds for the architectures that it lists.
 #[test]
 fn empty_object_is_no_filter() {
     let mut t = Test::new();
     t.config.set("linux.seccomp", json!({}));
     assert_eq!(host::field(&t.out("cat /proc/self/status"), "Seccomp"), "0");
+    t.config.set("linux.seccomp", json!({ "defaultAction": "SCMP_ACT_ALLOW" }));
+    assert_eq!(host::field(&t.out("cat /proc/self/status"), "Seccomp"), "2");
+    need!(t.probe(), probe::WHY);
+    t.args(&["/probe", &(probe::I386 + 20).to_string()]);
+    t.run().code(128 + 31);
+}
+
+/// [B13] as many rules as there are calls, each with a verdict of its own, and one call with as many conditions: the program stays
+/// within the kernel's bounds and shallow, it loads, and each verdict is right.
+#[test]
+fn large_profile() {
+    only_davit!(); // the shape is told by `disasm`
+    let docker = Config::docker().0;
+    let rules = docker["linux"]["seccomp"]["syscalls"].as_array().unwrap();
+    let names: Vec<&str> = rules
+        .iter()
+        .flat_map(|rule| rule["names"].as_array().unwrap())
+        .map(|name| name.as_str().unwrap())
+        .filter(|name| !["execve", "write", "exit_group", "personality"].contains(name))
+        .collect();
+    assert!(names.len() > 300, "{}", names.len());
+    let errno = |place: usize| 200 + place;
+    let mut rules: Vec<Value> = names
+        .iter()
+        .enumerate()
+        .map(|(place, name)| json!({ "names": [name], "action": "SCMP_ACT_ERRNO", "errnoRet": errno(place) }))
+        .collect();
+    rules.extend((0..300).map(|place| {
+        json!({ "names": ["personality"], "action": "SCMP_ACT_ERRNO", "errnoRet": 1000 + place,
+                "args": [{ "index": 0, "op": "SCMP_CMP_EQ", "value": 5_000_000_000u64 + 7 * place }] })
+    }));
+    let mut t = probed!(with_profile(json!({
+        "defaultAction": "SCMP_ACT_ALLOW",
+        "architectures": ["SCMP_ARCH_X86_64", "SCMP_ARCH_X86", "SCMP_ARCH_X32"], "syscalls": rules
+    })));
+    t.write();
+    let program = t.cmd(&["seccomp", "disasm", t.bundle.to_str().unwrap()]).output().ok();
+    let numbers: Vec<usize> =
+        program.lines().next().unwrap().split(' ').filter_map(|word| word.parse().ok()).collect();
+    assert!(numbers[0] < 4096 && numbers[1] < 32, "{numbers:?}");
+    for (name, number) in
+        [("read", 0), ("getpid", nr::GETPID), ("umask", 95), ("clone3", nr::CLONE3), ("mseal", 462)]
+    {
+        let place = names.iter().position(|known| *known == name);
+        let wanted = -i64::try_from(errno(place.unwrap_or_else(|| panic!("{name}")))).unwrap();
+        assert_eq!(call(&mut t, number, &[]), wanted, "{name}");
+    }
+    for place in [0, 1, 150, 299] {
+        let argument = 5_000_000_000 + 7 * place;
+        assert_eq!(call(&mut t, nr::PERSONALITY, &[argument]), -1000 - i64::try_from(place).unwrap());
+        assert!(call(&mut t, nr::PERSONALITY, &[argument + 1]) >= 0, "{argument}");
+    }
 }

@@ -95,7 +95,7 @@ fn hosts() -> [Host; 2] {
 pub fn seccomp(text: &[u8]) {
     use crate::seccomp::{Explainer, NATIVE, compile, disassemble, name, names, number};
     let Ok(Some(profile)) = load::seccomp(text) else { return };
-    let Ok(Some(program)) = compile(&profile) else { return };
+    let Ok(program) = compile(&profile) else { return };
     assert!(program.instructions.len() <= 4096);
     let printed = disassemble(&program, NATIVE);
     assert!(printed.lines().count() >= program.instructions.len());

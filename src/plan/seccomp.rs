@@ -35,7 +35,7 @@ pub fn plan(spec: &Spec, bundle: &Path, receiver: Option<&Path>) -> Result<(Opti
     let agent = agent(profile, annotations, bundle, receiver)?;
     let filter = match annotations.get(PROGRAM) {
         Some(text) => Some(ready_made(text, profile, agent.is_some())?),
-        None => profile.map(|profile| compile(profile, agent.as_ref())).transpose()?.flatten(),
+        None => profile.map(|profile| compile(profile, agent.as_ref())).transpose()?,
     };
     if let (Some(filter), Some(profile)) = (&filter, profile)
         && annotations.get(FAIL_UNKNOWN).is_some_and(|value| value != "0")
@@ -62,7 +62,7 @@ fn annotation(name: &str) -> String {
     format!("annotations[{name:?}]")
 }
 
-fn compile(profile: &LinuxSeccomp, agent: Option<&Agent>) -> Result<Option<Program>> {
+fn compile(profile: &LinuxSeccomp, agent: Option<&Agent>) -> Result<Program> {
     let with_listener = agent.filter(|_| listener_path(profile).is_none()).map(|agent| {
         let mut profile = profile.clone();
         profile.set_listener_path(Some(agent.path.clone()));

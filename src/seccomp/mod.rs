@@ -62,12 +62,11 @@ pub struct Program {
     pub unknown_names: Vec<String>,
 }
 
-/// Compiles a profile for the running architecture. None: seccomp is off, as for `{}` (features B1), which is an
-/// ALLOW profile with nothing else in it.
+/// Compiles a profile for the running architecture.
 ///
 /// # Errors
 /// A fault in the profile, or a program too large for the kernel.
-pub fn compile(profile: &LinuxSeccomp) -> Result<Option<Program>, CompileError> {
+pub fn compile(profile: &LinuxSeccomp) -> Result<Program, CompileError> {
     compile_for(profile, arch::NATIVE)
 }
 
@@ -75,15 +74,12 @@ pub fn compile(profile: &LinuxSeccomp) -> Result<Option<Program>, CompileError> 
 ///
 /// # Errors
 /// As [`compile`].
-pub fn compile_for(profile: &LinuxSeccomp, native: Arch) -> Result<Option<Program>, CompileError> {
-    if *profile == LinuxSeccomp::default() {
-        return Ok(None);
-    }
+pub fn compile_for(profile: &LinuxSeccomp, native: Arch) -> Result<Program, CompileError> {
     let checked = profile::Profile::check(profile)?;
     let listed = profile.architectures().as_deref().unwrap_or_default();
     let instructions = program::build(&checked, profile.default_action(), listed, native)?;
     let flags = flags(profile.flags().as_deref(), checked.notify);
-    Ok(Some(Program { instructions, flags, notify: checked.notify, unknown_names: checked.unknown_names }))
+    Ok(Program { instructions, flags, notify: checked.notify, unknown_names: checked.unknown_names })
 }
 
 /// The flags for seccomp(2). Without a list it is SPEC_ALLOW as with runc, which every kernel since 4.17 has; this

@@ -23,7 +23,6 @@ pub fn disasm(args: &SeccompArgs) -> Result<i32> {
     let native = architecture(args)?.unwrap_or(NATIVE);
     let source = Source::read(args, native)?;
     let program = seccomp::compile_for(&source.profile, native).map_err(|error| source.fault(&error))?;
-    let Some(program) = program else { return Err(source.off()) };
     super::output::print(seccomp::disassemble(&program, native).as_bytes())?;
     Ok(0)
 }

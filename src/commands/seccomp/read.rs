@@ -38,38 +38,35 @@ impl Source {
             return Err(Error::new(Kind::Config, format!("{file}: must be a JSON object")));
         };
         let mut source = Self { profile: LinuxSeccomp::default(), file, raw, prefix: "", rules: None };
-        if members.contains_key("linux") || members.contains_key("ociVersion") {
+        let profile = if members.contains_key("linux") || members.contains_key("ociVersion") {
             source.no_caps(args)?;
             source.prefix = PATH;
             let (spec, _) = load::parse(&source.raw).context(&source.file)?;
-            source.profile =
-                spec.linux().as_ref().and_then(|linux| linux.seccomp().clone()).unwrap_or_default();
+            spec.linux().as_ref().and_then(|linux| linux.seccomp().clone())
         } else if engines::is_engines(members) {
             let machine = engines::Machine { arch, kernel: kernel(), caps: caps(args.caps.as_deref())? };
             let resolved = engines::resolve(members, &machine)
                 .map_err(|text| Error::new(Kind::Config, format!("{}: {text}", source.file)))?;
-            source.profile = resolved.profile;
             source.rules = Some(resolved.rules);
+            Some(resolved.profile)
         } else if members.is_empty()
             || members.contains_key("defaultAction")
             || members.contains_key("syscalls")
         {
             source.no_caps(args)?;
             let profile = load::seccomp(&source.raw).context(&source.file);
-            source.profile = profile.map_err(|error| error.rename(PATH, ""))?.unwrap_or_default();
+            profile.map_err(|error| error.rename(PATH, ""))?
         } else {
             let text = format!("{}: has no defaultAction, so it is no seccomp profile", source.file);
             return Err(Error::new(Kind::Config, text)
                 .hint("want config.json, a linux.seccomp object, or a profile of Docker or Podman"));
-        }
-        if source.profile == LinuxSeccomp::default() {
-            return Err(source.off());
-        }
+        };
+        source.profile = profile.ok_or_else(|| source.off())?;
         Ok(source)
     }
 
     /// There is no filter.
-    pub(super) fn off(&self) -> Error {
+    fn off(&self) -> Error {
         let text = format!("{}: no seccomp profile is in it, so no filter is loaded", self.file);
         Error::new(Kind::Config, text)
     }

@@ -61,7 +61,7 @@ fn big_endian() {
     let args = json!([{ "index": 1, "value": 1, "op": "SCMP_CMP_GE" }]);
     let profile =
         rule("SCMP_ACT_ERRNO", &json!({ "names": ["ptrace"], "action": "SCMP_ACT_ALLOW", "args": args }));
-    let program = compile_for(&profile, Arch::ScmpArchS390x).unwrap().unwrap();
+    let program = compile_for(&profile, Arch::ScmpArchS390x).unwrap();
     let text = disassemble(&program, Arch::ScmpArchS390x);
     let high = text.find("ld   arg1.high").unwrap();
     assert!(high < text.find("ld   arg1.low").unwrap() && text.contains("; s390x"), "{text}");

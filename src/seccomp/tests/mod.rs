@@ -31,7 +31,7 @@ fn profile(json: Value) -> LinuxSeccomp {
 
 /// Compiles for x86-64, wherever the test runs.
 fn compile(profile: &LinuxSeccomp) -> Result<Program, CompileError> {
-    compile_for(profile, Arch::ScmpArchX86_64).map(|program| program.expect("seccomp is on"))
+    compile_for(profile, Arch::ScmpArchX86_64)
 }
 
 fn verdict(program: &Program, arch: u32, nr: u32, args: &[u64]) -> u32 {
