@@ -69,7 +69,7 @@ fn records_are_small() {
     let (_, profile) = record(&t, 42);
     assert_eq!(names(&profile), ["execve", "exit", "exit_group", "restart_syscall", "rt_sigreturn"]);
     t.config.set("linux.seccomp", profile);
-    t.run().code(42).says("");
+    assert_eq!(t.run().code(42).stderr, "");
     // getpid, the way of i386. The profile that is there is not in force while another one is recorded.
     t.args(&["/probe", &(probe::I386 + 20).to_string()]);
     let (stdout, profile) = record(&t, 0);
@@ -124,5 +124,48 @@ fn records_that_fail() {
     running.wait().code(137);
     // The recorder went with the runtime: the container's next call is ENOSYS. It is there to be deleted.
     t.verb(&["delete", "--force"]).ok();
+    t.assert_clean();
+}
+
+/// [issue 5] startContainer hooks run as they would without a filter; that their calls are not in the profile is told.
+#[test]
+fn hooks_are_not_recorded() {
+    only_davit!();
+    let mut t = Test::new();
+    t.config.set(
+        "hooks.startContainer",
+        json!([{ "path": "/bin/sh", "args": ["sh", "-c", "mkdir /tmp/hooked"] }]),
+    );
+    t.sh("ls /tmp").write();
+    let bundle = t.bundle.to_str().unwrap();
+    let output =
+        t.cmd(&["seccomp", "record", "--bundle", bundle, "-o", &t.path("p.json"), &t.id]).output().code(0);
+    assert_eq!(output.stdout, "hooked\n", "{output}");
+    output.says("hooks.startContainer: what they call is not recorded");
+    let profile: Value = serde_json::from_str(&std::fs::read_to_string(t.path("p.json")).unwrap()).unwrap();
+    assert!(!names(&profile).contains(&"mkdir"), "{profile}");
+    t.assert_clean();
+}
+
+/// [issue 5] [B12] a process of `exec` has the bundle's own profile meanwhile, and is not recorded.
+#[test]
+fn exec_while_recording() {
+    only_davit!();
+    let mut t = Test::new();
+    t.config.set(
+        "linux.seccomp",
+        json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": [{ "names": ["mkdir"], "action": "SCMP_ACT_ERRNO" }] }),
+    );
+    t.sh("mkdir /tmp/a && exec sleep 100").write();
+    let bundle = t.bundle.to_str().unwrap().to_string();
+    let running = t.cmd(&["seccomp", "record", "--bundle", &bundle, "-o", &t.path("p.json"), &t.id]).spawn();
+    t.wait_program();
+    let output = t.exec_cmd(&[], &["sh", "-c", "mkdir /tmp/b || ln -s x /tmp/l"]).output().code(0);
+    output.says("Operation not permitted");
+    t.cmd(&["kill", &t.id, "KILL"]).output().ok();
+    running.wait().code(137);
+    let profile: Value = serde_json::from_str(&std::fs::read_to_string(t.path("p.json")).unwrap()).unwrap();
+    let used = names(&profile);
+    assert!(used.contains(&"mkdir") && !used.contains(&"symlink"), "{used:?}");
     t.assert_clean();
 }

@@ -111,6 +111,7 @@ pub fn plan(given: Option<LoneProcess>, args: &ExecArgs, target: &Target<'_>) ->
         namespaces: namespaces(target)?,
         seccomp: target.digest.seccomp.clone(),
         seccomp_agent: target.digest.agent.clone(),
+        recorded: false,
         landlock,
         preserve_fds: super::fd_count(args.preserve_fds)?,
         warnings,

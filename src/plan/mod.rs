@@ -125,6 +125,8 @@ pub struct Plan {
     pub seccomp: Option<Program>,
     /// Who answers the calls that the filter asks about.
     pub seccomp_agent: Option<Agent>,
+    /// The filter asks a recorder about every call: hooks, which it would not hear, go without.
+    pub recorded: bool,
     /// Files and ports that the program may use.
     pub landlock: Option<landlock::Landlock>,
     /// Kernel parameters, in the spec's spelling's order.
@@ -195,7 +197,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
     let keyring = if request.no_new_keyring { None } else { Some(process::keyring(request.id)?) };
     let place = place(spec, request, host, &cgroup, &mut warnings)?;
     let (seccomp, seccomp_agent) = match &request.seccomp_recorder {
-        Some(recorder) => seccomp::recorded(recorder),
+        Some(recorder) => seccomp::recorded(spec, recorder, &mut warnings),
         None => seccomp::plan(spec, request.bundle, request.seccomp_receiver.as_deref())?,
     };
     let mut scheduling = scheduling::plan(process, spec.linux().as_ref(), &mut warnings)?;
@@ -225,6 +227,7 @@ pub fn plan(spec: &Spec, request: &Request<'_>, host: &Host) -> Result<Plan> {
         cgroup,
         seccomp,
         seccomp_agent,
+        recorded: request.seccomp_recorder.is_some(),
         landlock,
         sysctl: sysctl(spec)?,
         net_devices: namespaces::net_devices(spec),

@@ -53,7 +53,16 @@ pub fn plan(spec: &Spec, bundle: &Path, receiver: Option<&Path>) -> Result<(Opti
 }
 
 /// A filter that asks `recorder` about every system call, whatever the profile.
-pub fn recorded(recorder: &Path) -> (Option<Program>, Option<Agent>) {
+pub fn recorded(
+    spec: &Spec,
+    recorder: &Path,
+    warnings: &mut Vec<String>,
+) -> (Option<Program>, Option<Agent>) {
+    let hooks = spec.hooks().as_ref().and_then(|hooks| hooks.start_container().as_ref());
+    if hooks.is_some_and(|hooks| !hooks.is_empty()) {
+        let text = "what they call is not recorded, and the profile will hold for them, too";
+        warnings.push(format!("hooks.startContainer: {text}"));
+    }
     let agent = Agent { path: recorder.to_path_buf(), metadata: None };
     (Some(Program::asking_always()), Some(agent))
 }

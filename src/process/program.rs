@@ -100,7 +100,7 @@ impl<'a> StartHooks<'a> {
         let states = init.states.as_ref().filter(|_| !init.plan.hooks.start_container.is_empty())?;
         let filter = filter.to_vec();
         // The program's listener is not there yet, and nobody would hear one of a hook's own: SCMP_ACT_NOTIFY is ENOSYS.
-        let flags = last.flags.map(|flags| flags & !listener::FLAGS);
+        let flags = last.flags.filter(|_| !init.plan.recorded).map(|flags| flags & !listener::FLAGS);
         let last_rights =
             Arc::new(move || flags.map_or(Ok(()), |flags| seccomp::load(&filter, flags).map(drop)));
         Some(Self { init, states, last_rights })

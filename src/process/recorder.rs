@@ -89,6 +89,10 @@ fn listener(name: &str) -> Result<OwnedFd, Errno> {
 /// The process: it ends with the last process that has the filter, or with the runtime.
 fn work(runtime: Pid, socket: &OwnedFd, mut notes: File) -> Result<(), Errno> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid() != Some(runtime) {
+        // It has died before that.
+        return Err(Errno::SRCH);
+    }
     // Ctrl-C is for the container, which would have nobody to ask then.
     let _signals = signal::block_all_to_fd()?;
     let listener = loop {
