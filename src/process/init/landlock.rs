@@ -22,7 +22,7 @@ impl Init<'_> {
         for (index, rule) in plan.paths.iter().enumerate() {
             self.progress.at(Step::LandlockPath, index);
             let path = match rustix::fs::open(&rule.path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()) {
-                Err(Errno::NOENT) if plan.best_effort => continue,
+                Err(Errno::NOENT | Errno::NOTDIR) if plan.best_effort => continue,
                 other => other.during(Action::Open)?,
             };
             let stat = rustix::fs::fstat(&path)?;
