@@ -109,6 +109,8 @@ fn texts() {
         x32.contains("x32: read (0x40000000): KILL_THREAD\n") && x32.contains("x32 is not among"),
         "{x32}"
     );
+    // As the kernel's log and this text have it.
+    assert_eq!(seccomp(&t, &["explain", "--arch", "x32", file, "0x40000000"]).ok(), x32);
     let arm = seccomp(&t, &["explain", "--arch", "arm64", file, "read"]).ok();
     assert!(arm.starts_with("aarch64: read (63): ALLOW\n"), "{arm}");
     let program = seccomp(&t, &["disasm", "--arch", "x86_64", file]).ok();

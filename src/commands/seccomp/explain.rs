@@ -98,7 +98,10 @@ fn entries(
     args: &[Option<u64>; 6],
 ) -> Result<Vec<Entry>> {
     let entry = |arch: Arch| {
-        let number = call.parse().ok().or_else(|| seccomp::number(arch, call))?;
+        let number = match call.strip_prefix("0x") {
+            Some(digits) => u32::from_str_radix(digits, 16).ok()?,
+            None => call.parse().ok().or_else(|| seccomp::number(arch, call))?,
+        };
         let answer = explainer.answer(arch, number, args);
         let tried = |outcome| tried(source, explainer, arch, outcome);
         Some(Entry {
