@@ -258,7 +258,7 @@ fn default_root() {
     std::fs::set_permissions(&runtime_dir, PermissionsExt::from_mode(0o777)).unwrap();
     let user = ["setpriv", "--reuid", "65533", "--regid", "65533", "--clear-groups"];
     let binary = t.dir.join("runtime");
-    std::fs::copy(runtime(), &binary).unwrap();
+    host::copy_program(runtime(), &binary);
     let output =
         Cmd::new(&t.dir, [&binary]).args(["list"]).only_env(&[("XDG_RUNTIME_DIR", &runtime_dir)]).wrap(user);
     assert!(output.output().ok().starts_with("ID"));

@@ -198,7 +198,7 @@ fn failing_create_container() {
 #[test]
 fn create_container_path_is_the_host_s() {
     let mut t = Test::new();
-    std::fs::copy(t.rootfs.join("bin/busybox"), t.rootfs.join("bin/only-inside")).unwrap();
+    host::copy_program(t.rootfs.join("bin/busybox"), t.rootfs.join("bin/only-inside"));
     t.config.set("hooks.createContainer", json!([{ "path": "/bin/only-inside" }]));
     t.create().fails(1, "/bin/only-inside: no such file or directory");
     t.assert_clean();
@@ -213,7 +213,7 @@ fn start_container_path_is_the_container_s() {
     only_davit!(); // runc's start may return before the hook has failed
     let mut t = Test::new();
     let outside = t.dir.join("outside");
-    std::fs::copy(t.rootfs.join("bin/busybox"), &outside).unwrap();
+    host::copy_program(t.rootfs.join("bin/busybox"), &outside);
     t.config.set("hooks.startContainer", json!([{ "path": outside, "args": ["true"] }]));
     t.create().ok();
     t.verb(&["start"]).fails(1, "outside: no such file or directory");

@@ -300,7 +300,7 @@ fn rootless() {
     let args = ["--root", &state, "run", "--bundle", t.bundle.to_str().unwrap(), &t.id];
     let front = ["/usr/bin/setpriv", "--reuid", "1000", "--regid", "1000", "--clear-groups"];
     let binary = t.dir.join("davit");
-    std::fs::copy(runtime(), &binary).unwrap();
+    host::copy_program(runtime(), &binary);
     let output = Cmd::new(&t.dir, front).args([binary.as_os_str()]).args(args).output();
     output.fails(1, "mounts[7]: id-mapped mounts are not supported for rootless containers");
     assert_eq!(std::fs::read_dir(&state).unwrap().count(), 0, "nothing was made");

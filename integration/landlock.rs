@@ -48,7 +48,7 @@ fn files() {
         for (name, content) in [("etc/open", "open\n"), ("etc/shut", "shut\n"), ("tmp/in", "in\n")] {
             std::fs::write(t.rootfs.join(name), content).unwrap();
         }
-        std::fs::copy("/bin/busybox", t.rootfs.join("tmp/busybox")).unwrap();
+        host::copy_program("/bin/busybox", t.rootfs.join("tmp/busybox"));
         for (script, expected) in [
             ("cat /etc/open", true),
             ("cat /etc/shut", false),

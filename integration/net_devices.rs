@@ -282,7 +282,7 @@ fn not_rootless() {
     let mut t = Test::new();
     std::fs::set_permissions(&t.dir, std::os::unix::fs::PermissionsExt::from_mode(0o777)).unwrap();
     let binary = t.dir.join("davit");
-    std::fs::copy(runtime(), &binary).unwrap();
+    host::copy_program(runtime(), &binary);
     let map = |id: u32| json!([{ "containerID": 0, "hostID": id, "size": 1 }]);
     t.config.namespace("user").set("linux.uidMappings", map(65533)).set("linux.gidMappings", map(65533));
     t.config.remove("linux.cgroupsPath").remove("linux.resources");

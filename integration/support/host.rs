@@ -35,6 +35,19 @@ pub fn spawn(command: &mut Command) -> std::io::Result<Child> {
     Ok(child)
 }
 
+/// Writes a file that may be executed, by `write`. No child starts meanwhile: it would have the file open for writing, too,
+/// until its own execve, and so long nobody could execute it (execve(2), ETXTBSY).
+pub fn make_program<T>(write: impl FnOnce() -> T) -> T {
+    let _no_child_starts = own();
+    write()
+}
+
+/// A copy of a program; see [`make_program`].
+pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
+    let (from, to) = (from.as_ref(), to.as_ref());
+    make_program(|| std::fs::copy(from, to)).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+}
+
 /// Waits for a child of [`spawn`].
 pub fn wait(child: &mut Child) -> ExitStatus {
     let status = child.wait().unwrap();

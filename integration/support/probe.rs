@@ -30,7 +30,7 @@ fn program(path: &Path, code: &[u8]) -> bool {
     if code.is_empty() {
         return false;
     }
-    std::fs::write(path, elf(code)).unwrap();
+    super::host::make_program(|| std::fs::write(path, elf(code))).unwrap();
     std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
     true
 }

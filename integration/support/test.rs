@@ -177,7 +177,7 @@ impl Test {
     pub fn file(&self, name: &str, content: &str) -> PathBuf {
         let path = self.rootfs.join(name.trim_start_matches('/'));
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::write(&path, content).unwrap();
+        host::make_program(|| std::fs::write(&path, content)).unwrap();
         path
     }
 
@@ -395,7 +395,7 @@ fn make_rootfs(rootfs: &Path) {
         std::fs::create_dir_all(rootfs.join(dir)).unwrap();
     }
     std::fs::set_permissions(rootfs.join("tmp"), PermissionsExt::from_mode(0o1777)).unwrap();
-    std::fs::copy("/bin/busybox", rootfs.join("bin/busybox")).expect("busybox-static");
+    host::copy_program("/bin/busybox", rootfs.join("bin/busybox"));
     for applet in APPLETS {
         symlink("busybox", rootfs.join("bin").join(applet)).unwrap();
     }

@@ -1,7 +1,7 @@
 //! An ordinary user for a test: no root, no capability, a runtime directory of its own.
 
 use super::run::{Cmd, Output};
-use super::{Test, json, runtime};
+use super::{Test, host, json, runtime};
 use std::os::unix::fs::lchown;
 use std::path::{Path, PathBuf};
 
@@ -33,8 +33,7 @@ impl User {
         t.config.mount("/dev/pts", "devpts", "devpts", &["nosuid", "noexec", "newinstance", "ptmxmode=0666"]);
         // The build directory may be closed to others.
         let davit = t.dir.join(runtime().file_name().unwrap());
-        // By another process: what is open for writing here may be so in somebody's child, and can't be executed then.
-        Cmd::new(&t.dir, [Path::new("cp"), &runtime(), &davit]).output().ok();
+        host::copy_program(runtime(), &davit);
         let user = Self { t, davit };
         user.give_tree();
         user
