@@ -40,6 +40,48 @@ fn every_verb() {
     u.t.assert_clean();
 }
 
+/// [U1] [V24] [V25] [V29] [V30] [S27] [S28] `exec` by the user: into all of init's namespaces, as its root, with its exit code,
+/// and with what the options say as far as one id goes.
+#[test]
+fn exec_by_the_user() {
+    let mut u = User::new();
+    u.t.config.set("process.env", json!(["PATH=/bin", "OF=init"])).caps(&["CAP_KILL"]);
+    u.detach("exec sleep 1000");
+    let exec = |options: &[&str], script: &str| {
+        u.cmd(&["exec"]).args(options).args([&u.t.id, "sh", "-c", script]).output()
+    };
+    let kinds = ["user", "mnt", "pid", "ipc", "uts", "cgroup", "net", "time"];
+    let script = kinds.map(|kind| format!("readlink /proc/self/ns/{kind}")).join("; ");
+    let of_init = |kind| std::fs::read_link(format!("/proc/{}/ns/{kind}", u.t.pid())).unwrap();
+    let wanted = kinds.map(|kind| of_init(kind).display().to_string()).join("\n");
+    assert_eq!(exec(&[], &script).ok(), wanted);
+    let out =
+        exec(&[], "id -u; tr -s ' ' < /proc/self/uid_map; cat /proc/self/setgroups; echo $OF; hostname").ok();
+    assert_eq!(out, "0\n 0 65534 1\ndeny\ninit\nplain");
+    let status = exec(&["--cap", "CAP_CHOWN"], "cat /proc/self/status").ok();
+    for (name, wanted) in [("CapEff", "21"), ("CapBnd", "21"), ("CapInh", "0"), ("SigBlk", "0")] {
+        assert_eq!(
+            u64::from_str_radix(&host::field(&status, name), 16).unwrap(),
+            u64::from_str_radix(wanted, 16).unwrap(),
+            "{name}"
+        );
+    }
+    exec(&["--cwd", "/tmp"], "touch made; exit 7").code(7);
+    assert_eq!(std::fs::metadata(u.t.rootfs.join("tmp/made")).unwrap().uid(), ID);
+    exec(&[], "kill -9 $$").code(137);
+    exec(&["-u", "5"], "true").fails(255, "unmapped");
+    exec(&["-g", "5"], "true").fails(255, "additional");
+    let file = u.t.path("run/exec.pid");
+    exec(&["--detach", "--pid-file", &file], "exec sleep 1001").ok();
+    let pid: i32 = std::fs::read_to_string(&file).unwrap().parse().unwrap();
+    assert_eq!(std::fs::metadata(format!("/proc/{pid}")).unwrap().uid(), ID);
+    assert_eq!(of_init("user"), std::fs::read_link(format!("/proc/{pid}/ns/user")).unwrap());
+    u.cmd(&["delete", "--force", &u.t.id]).output().ok();
+    host::wait_until("its end", || !host::alive(pid));
+    u.t.assert_clean();
+    u.verb(&["exec"]).code(255);
+}
+
 /// [U1] [V60] what `spec --rootless` writes runs as it is, but for the terminal that a test has not.
 #[test]
 fn the_rootless_spec_runs() {
