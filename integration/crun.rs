@@ -1,5 +1,6 @@
 //! What crun has and runc has not, as far as it is carried out (docs/crun.md lists all of it).
 
+use crate::support::terminal::{ConsoleSocket, Screen, with_terminal};
 use crate::support::*;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
@@ -214,4 +215,40 @@ fn many_at_once() {
     for other in &others {
         other.assert_clean_but_pid_file();
     }
+}
+
+/// [X9] `exec --tty=WORD` gives a terminal for every word but those for no.
+#[test]
+fn a_terminal_by_any_word() {
+    only_davit!();
+    let mut t = Test::new();
+    t.sleeper();
+    for (option, tty) in [
+        ("--tty=/dev/console", true),
+        ("-t=yes", true),
+        ("--tty=true", true),
+        ("--tty=no", false),
+        ("--tty=false", false),
+    ] {
+        let mut screen = Screen::open();
+        let exec = t.exec_cmd(&[option], &["sh", "-c", "tty; tty | grep -c pts"]);
+        screen.run(exec).wait().code(i32::from(!tty));
+        let wanted = if tty { "/dev/pts/0\r\n1\r\n" } else { "not a tty\r\n0\r\n" };
+        assert_eq!(screen.seen(), wanted, "{option}");
+    }
+    t.exec_cmd(&["--detach=yes"], &["true"]).output().code(255).says("invalid boolean value \"yes\"");
+}
+
+/// [Y4] `create -c SOCKET -p FILE` are `--console-socket` and `--pid-file`.
+#[test]
+fn short_forms_of_create() {
+    only_davit!();
+    let t = with_terminal("tty");
+    let socket = ConsoleSocket::bind(t.path("sock"));
+    let pid_file = t.pid_file.to_str().unwrap();
+    t.bundle_cmd("create", &["-c", &t.path("sock"), "-p", pid_file]).output().ok();
+    let mut screen = socket.accept();
+    assert_eq!(std::fs::read_to_string(&t.pid_file).unwrap(), t.pid().to_string());
+    t.verb(&["start"]).ok();
+    assert_eq!(screen.until_closed(), "/dev/pts/0\r\n");
 }
