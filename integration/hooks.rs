@@ -181,7 +181,7 @@ fn args_and_env() {
     let dir = t.dir.display();
     let look = |name: &str| format!("tr '\\0' '\\n' < /proc/$$/environ > {dir}/{name}");
     let bare = t.dir.join("bare");
-    std::fs::write(&bare, format!("#!/bin/sh\necho $0 $# > {dir}/args\n")).unwrap();
+    host::make_program(|| std::fs::write(&bare, format!("#!/bin/sh\necho $0 $# > {dir}/args\n"))).unwrap();
     std::fs::set_permissions(&bare, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
     t.config.set(
         "hooks.createRuntime",
@@ -201,6 +201,28 @@ fn args_and_env() {
     given.sort_unstable();
     assert_eq!(given, ["A=1=2", "PATH=/bin:/usr/bin"]);
     assert_eq!(read("args"), format!("{} 0\n", bare.display()));
+}
+
+/// [H9] [H12] [H13] no signal is blocked in a hook, whatever the runtime holds back meanwhile.
+#[test]
+fn signals_of_a_hook() {
+    only_davit!();
+    let mut t = Test::new();
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        let script = format!("exec grep SigBlk /proc/self/status >> {}", t.path(kind));
+        t.config.set(&format!("hooks.{kind}"), json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]));
+    }
+    t.sh("true");
+    let none = "SigBlk:\t0000000000000000\n";
+    let seen = |kind: &str| std::fs::read_to_string(t.path(kind)).unwrap();
+    t.run().ok();
+    t.detach();
+    t.wait_status("stopped");
+    t.verb(&["delete"]).ok();
+    for kind in ["prestart", "createRuntime", "createContainer", "poststart", "poststop"] {
+        assert_eq!(seen(kind), none.repeat(2), "{kind}");
+    }
+    t.assert_clean_but_pid_file();
 }
 
 /// [H6] a hook that does not read its stdin is no fault, one that does finds the end of it.

@@ -9,6 +9,7 @@ use rustix::io::Errno;
 
 use crate::error::{Context, Error, Kind, Result, errno_text};
 use crate::namespaces::{IdMaps, Join};
+use crate::sys::process::unblock_signals;
 use crate::sys::procfs::Proc;
 
 /// The smallest page that Linux has on any machine; only some have larger ones.
@@ -59,15 +60,17 @@ fn by_helper(path: &str, pid: i32, lines: &str) -> Result<()> {
     let (program, list) =
         if path == UID { ("newuidmap", "/etc/subuid") } else { ("newgidmap", "/etc/subgid") };
     let pid = pid.to_string();
-    let output =
-        Command::new(program).arg(&pid).args(lines.split_whitespace()).output().map_err(|error| {
-            if error.kind() == ErrorKind::NotFound {
-                let text = format!("{program} is not in PATH, and mapping ids of others takes it");
-                return Error::config(path, text)
-                    .hint(format!("install the package uidmap, and give the user a range in {list}"));
-            }
-            Error::new(Kind::System, format!("{path}: run {program}: {}", errno_text(&error)))
-        })?;
+    let mut command = Command::new(program);
+    // It may ask a slow directory service, and is waited for.
+    unblock_signals(&mut command);
+    let output = command.arg(&pid).args(lines.split_whitespace()).output().map_err(|error| {
+        if error.kind() == ErrorKind::NotFound {
+            let text = format!("{program} is not in PATH, and mapping ids of others takes it");
+            return Error::config(path, text)
+                .hint(format!("install the package uidmap, and give the user a range in {list}"));
+        }
+        Error::new(Kind::System, format!("{path}: run {program}: {}", errno_text(&error)))
+    })?;
     if output.status.success() {
         return Ok(());
     }

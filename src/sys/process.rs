@@ -8,6 +8,8 @@ use std::ptr;
 use rustix::io::Errno;
 use rustix::ioctl;
 
+use super::signal::unblock_all;
+
 /// pidfd_send_signal(2), Linux 5.1: unlike rustix's it takes every number, as `kill ID 0` needs it.
 ///
 /// # Errors
@@ -72,6 +74,14 @@ pub fn close_on_exec_from(command: &mut Command, first: u32) {
     };
     // SAFETY: between fork and exec only async-signal-safe system calls are made; nothing is allocated.
     unsafe { command.pre_exec(mark) };
+}
+
+/// Lets `command` start with no signal blocked: std hands on what is blocked here.
+pub fn unblock_signals(command: &mut Command) {
+    before_exec(command, || {
+        unblock_all();
+        Ok(())
+    });
 }
 
 /// Runs `body` in the new process of `command`, after what was asked for before and just before execve. Its errno is

@@ -20,6 +20,11 @@ pub fn reset(ignored: u64) {
             libc::syscall(libc::SYS_rt_sigaction, signal, action.as_ptr(), none, 8usize);
         }
     }
+    unblock_all();
+}
+
+/// Blocks no signal any more.
+pub fn unblock_all() {
     // SAFETY: an empty set is valid; the calls read it only.
     unsafe {
         let mut none: libc::sigset_t = std::mem::zeroed();
@@ -122,6 +127,11 @@ pub fn is_ignored(signal: i32) -> bool {
         libc::sigaction(signal, std::ptr::null(), &raw mut action);
         action.sa_sigaction == libc::SIG_IGN
     }
+}
+
+/// Whether it is one of [`block_ending`]'s.
+pub fn is_ending(signal: i32) -> bool {
+    ENDING.iter().any(|(number, _)| *number == signal)
 }
 
 /// `SIGINT` for one of [`block_ending`]'s.

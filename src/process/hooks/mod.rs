@@ -24,7 +24,7 @@ mod tests;
 use crate::container::Record;
 use crate::error::{Context, Error, Kind, Result, errno_text};
 use crate::plan::annotations::{HOOKS_STDERR, HOOKS_STDOUT};
-use crate::sys::process::{before_exec, close_on_exec_from};
+use crate::sys::process::{before_exec, close_on_exec_from, unblock_signals};
 use family::Family;
 use talk::Talk;
 
@@ -209,6 +209,7 @@ fn command(hook: &Hook, setting: &Setting<'_>) -> Command {
     command.stdin(Stdio::piped()).stdout(to(|outputs| &outputs.stdout)).stderr(to(|outputs| &outputs.stderr));
     command.process_group(0);
     close_on_exec_from(&mut command, 3);
+    unblock_signals(&mut command);
     if setting.dies_with_us {
         die_with_us(&mut command);
     }
