@@ -1,6 +1,7 @@
 //! Ctrl-C and kill(1) while a container is being made: one line, nothing left, no waiting.
 
 use crate::support::*;
+use nix::sys::signal::Signal::SIGINT;
 use rustix::process::Signal;
 use std::path::Path;
 
@@ -81,5 +82,51 @@ fn while_config_json_is_read() {
         running.kill(Signal::INT);
         assert_eq!(running.wait().code, 130);
         assert!(!t.root.exists());
+    }
+}
+
+/// [E18] [S11] [S41] Ctrl-C at 20 points of create and of run: the container is there, or nothing is.
+#[test]
+fn anywhere() {
+    only_davit!();
+    for verb in ["create", "run"] {
+        let mut t = Test::docker();
+        t.sh("true");
+        let cmd = || t.bundle_cmd(verb, &[]);
+        let (total, code) = trace::signal_at(cmd(), 0, SIGINT);
+        assert_eq!(code, 0);
+        t.verb(&["delete", "--force"]).ok();
+        for n in 0..20 {
+            let at = 1 + n * (total - 1) / 19;
+            let (_, code) = trace::signal_at(cmd(), at, SIGINT);
+            assert!(matches!(code, 0 | 1 | 130), "{verb} at call {at} of {total}: {code}");
+            if verb == "create" && code == 0 {
+                assert_eq!(t.status(), "created", "at call {at} of {total}");
+                t.verb(&["delete"]).ok();
+            }
+            t.assert_clean();
+        }
+    }
+}
+
+/// [S33] A signal that asks nobody to end is the program's, also when it comes while a hook holds it up.
+#[test]
+fn others_wait_for_the_program() {
+    only_davit!(); // runc's hooks come before it takes signals
+    for kind in ["createRuntime", "createContainer"] {
+        let mut t = Test::new();
+        // As process 1 of a namespace it would be spared by the kernel.
+        t.config.leave("pid");
+        let (mark, go) = (t.path("mark"), t.path("go"));
+        let script = format!("echo > {mark}; until [ -e {go} ]; do sleep 0.05; done");
+        t.config.set(&format!("hooks.{kind}"), json!([{"path": "/bin/sh", "args": ["sh", "-c", script]}]));
+        t.sh("exec sleep 60");
+        let running = t.bundle_cmd("run", &[]).spawn();
+        host::wait_until("the hook runs", || Path::new(&mark).exists());
+        running.kill(Signal::USR1);
+        running.kill(Signal::WINCH);
+        std::fs::write(&go, "").unwrap();
+        running.wait().code(138);
+        t.assert_clean();
     }
 }

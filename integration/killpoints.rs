@@ -13,7 +13,9 @@ fn points(total: usize, count: usize) -> impl Iterator<Item = usize> {
 /// Kills a verb at `count` points. `prepare` brings the container to where the verb starts; when it is not killed
 /// it ends in `status`, or with no container.
 fn kill_everywhere(count: usize, words: &[&str], status: Option<&str>, prepare: impl Fn(&Test)) {
-    kill_everywhere_of(Test::docker(), count, words, status, prepare);
+    let mut t = Test::docker();
+    t.sh("exec sleep 30");
+    kill_everywhere_of(t, count, words, status, prepare);
 }
 
 fn kill_everywhere_of(
@@ -24,7 +26,6 @@ fn kill_everywhere_of(
     prepare: impl Fn(&Test),
 ) {
     only_davit!(); // runc and crun leave cgroups and processes behind (runc #4534)
-    t.sh("exec sleep 30");
     t.write();
     let words: Vec<&str> = words.iter().copied().chain([t.id.as_str()]).collect();
     prepare(&t);
@@ -77,6 +78,7 @@ fn create() {
 fn create_with_a_terminal() {
     let mut t = Test::docker();
     t.config.set("process.terminal", true);
+    t.sh("exec sleep 30");
     let path = t.path("sock");
     let _socket = ConsoleSocket::bind(&path);
     let words = ["create", "--bundle", "bundle", "--console-socket", &path];
@@ -87,6 +89,14 @@ fn create_with_a_terminal() {
 #[test]
 fn run() {
     kill_everywhere(20, &["run", "--detach", "--bundle", "bundle"], Some("running"), |_| ());
+}
+
+/// [S41] [S35] run in the foreground, killed at 20 points, up to the removal of what its program has left.
+#[test]
+fn run_in_the_foreground() {
+    let mut t = Test::docker();
+    t.sh("true");
+    kill_everywhere_of(t, 20, &["run", "--bundle", "bundle"], None, |_| ());
 }
 
 /// [S41] start, killed at 10 points.

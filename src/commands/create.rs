@@ -4,7 +4,6 @@ mod orders;
 
 use std::ffi::CStr;
 use std::mem::ManuallyDrop;
-use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use oci_spec::runtime::Spec;
@@ -22,11 +21,12 @@ use crate::plan::activation::Listen;
 use crate::plan::rootless::Caller;
 use crate::plan::{self, Plan, Request, show};
 use crate::process::hooks::{self, Outputs, Setting};
+use crate::process::interrupt::Interrupt;
 use crate::process::launch::Sockets;
 use crate::process::notify::{self, Notify};
 use crate::process::terminal::receiver::Receiver;
 use crate::process::terminal::session::Session;
-use crate::process::{agent, interrupt, labels, launch, own_binary, sources, start, wait};
+use crate::process::{agent, labels, launch, own_binary, sources, start};
 use crate::resctrl::{self, Group};
 use crate::sys::clone::Child;
 use crate::sys::credentials::permitted_capabilities;
@@ -46,7 +46,7 @@ pub struct Made {
     /// `run` in the foreground with a terminal.
     pub session: Option<Session>,
     /// `run` in the foreground: the signals that came since the container was begun.
-    pub signals: Option<OwnedFd>,
+    pub signals: Option<Interrupt>,
 }
 
 /// Creates a container and returns when `start` may come.
@@ -126,19 +126,19 @@ pub fn make(global: &Global, args: &CreateArgs, log: &Log, finish: Finish) -> Re
     let group = plan.resctrl.as_ref().map(Group::find).transpose()?;
     let mut record = record(&plan, &loaded.spec)?;
     record.resctrl = group.as_ref().map(Group::record);
-    let signals = match finish {
-        Finish::Foreground => Some(wait::catch_signals()?),
-        Finish::Wait | Finish::Detached => interrupt::postpone().map(|()| None)?,
+    let mut signals = match finish {
+        Finish::Foreground => Interrupt::catch_all()?,
+        Finish::Wait | Finish::Detached => Interrupt::postpone()?,
     };
     // As delete would: hooks of the killed one may have set something up.
     let mut cleared = |record: &Record| run_poststop(record, &mut |text| log.warn(text));
     let container = store.create(&id, record, Some(&loaded.raw), &mut cleared)?;
-    let mut made = assemble(&plan, container, group.as_ref(), &mut orders)
+    let mut made = assemble(&plan, container, group.as_ref(), &mut orders, &mut signals)
         .context("unable to start container process")?;
     for warning in loaded.warnings.iter().chain(&plan.warnings).chain(made.cgroup.warnings()) {
         log.warn(warning);
     }
-    made.signals = signals;
+    made.signals = (finish == Finish::Foreground).then_some(signals);
     Ok(made)
 }
 
@@ -327,6 +327,7 @@ fn assemble(
     mut container: Container,
     group: Option<&Group<'_>>,
     orders: &mut Orders,
+    signals: &mut Interrupt,
 ) -> Result<Made> {
     let mut cgroup = match cgroups::Cgroup::create(&plan.cgroup) {
         Ok(cgroup) => cgroup,
@@ -340,7 +341,7 @@ fn assemble(
         let _ = container.remove_dir();
         return Err(error);
     }
-    match bring_up(plan, &mut container, &mut cgroup, orders) {
+    match bring_up(plan, &mut container, &mut cgroup, orders, signals) {
         Ok((child, notify, session)) => Ok(Made { container, cgroup, child, notify, session, signals: None }),
         Err(error) => Err(unmake(plan, container, &cgroup, error)),
     }
@@ -351,6 +352,7 @@ fn bring_up(
     container: &mut Container,
     cgroup: &mut Cgroup,
     orders: &mut Orders,
+    signals: &mut Interrupt,
 ) -> Result<(Child, Option<Notify>, Option<Session>)> {
     container.record.cgroup = cgroup.record();
     if plan.notify {
@@ -365,7 +367,7 @@ fn bring_up(
         Finish::Detached | Finish::Foreground => None,
     };
     let sockets = Sockets { start, console: orders.terminal.take_socket(), pidfd: orders.pidfd.take() };
-    let child = launch::launch(plan, container, cgroup, sockets)?;
+    let child = launch::launch(plan, container, cgroup, sockets, signals)?;
     let finished = settle(container, orders, &child);
     match finished {
         Ok(session) => Ok((child, notify, session)),

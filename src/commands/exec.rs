@@ -12,6 +12,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
 use crate::plan::digest::Digest;
 use crate::plan::exec::{self, ExecPlan, Target};
+use crate::process::interrupt::Interrupt;
 use crate::process::pidfd_socket::PidfdSocket;
 use crate::process::terminal::receiver::Receiver;
 use crate::process::{self, agent, labels, unix_socket, wait};
@@ -42,7 +43,7 @@ pub fn run(global: &Global, args: &ExecArgs, log: &Log) -> Result<i32> {
     let mut exec = ManuallyDrop::new(decide(&container, &digest, given, args)?);
     let terminal = &mut exec.plan.process.terminal;
     Receiver::check(terminal.is_some(), args.detach, args.console_socket.is_some())?;
-    let signals = if args.detach { None } else { Some(wait::catch_signals()?) };
+    let signals = if args.detach { None } else { Some(Interrupt::catch_all()?) };
     let mut receiver = Receiver::find(terminal.as_mut(), args.console_socket.as_ref().map(place).as_deref())?;
     exec.plan.warnings.iter().for_each(|warning| log.warn(warning));
     let cgroup = container.cgroup();
@@ -65,7 +66,7 @@ fn attend(
     child: &Child,
     mut receiver: Receiver,
     pid_file: Option<&Path>,
-    signals: Option<OwnedFd>,
+    signals: Option<Interrupt>,
     log: &Log,
 ) -> Result<i32> {
     let session = receiver.session()?;
@@ -73,7 +74,7 @@ fn attend(
         pid_file::write(path, child.pid)?;
     }
     match signals {
-        Some(signals) => wait::until_exit(child, &signals, None, session, log),
+        Some(mut signals) => wait::until_exit(child, &mut signals, None, session, log),
         None => Ok(0),
     }
 }

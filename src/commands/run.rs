@@ -5,7 +5,7 @@ use crate::commands::create::{Finish, Made, make};
 use crate::commands::start::{report_readiness, run_poststart};
 use crate::error::{Context, Error, Result};
 use crate::log::Log;
-use crate::process::wait;
+use crate::process::{interrupt, wait};
 
 /// Runs a container in the foreground, or with `--detach` returns when its program runs.
 ///
@@ -22,14 +22,16 @@ pub fn run(global: &Global, args: &RunArgs, log: &Log) -> Result<i32> {
     if let Err(error) = run_poststart(&made.container.record).and_then(|()| made.container.unlock()) {
         return Err(give_up(made, log, error));
     }
-    let Some(signals) = made.signals.take() else {
+    let Some(mut signals) = made.signals.take() else {
         if let Some(notify) = notify {
+            // Who ends this wait ends no more than that, as with `start`.
+            interrupt::resume();
             report_readiness(notify, &made.child.pidfd, made.child.pid, log);
         }
         return Ok(0);
     };
     let session = made.session.take();
-    let code = match wait::until_exit(&made.child, &signals, notify, session, log) {
+    let code = match wait::until_exit(&made.child, &mut signals, notify, session, log) {
         Ok(code) => code,
         Err(error) => return Err(give_up(made, log, error)),
     };

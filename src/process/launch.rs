@@ -49,9 +49,9 @@ pub fn launch(
     container: &mut Container,
     cgroup: &mut Cgroup,
     sockets: Sockets,
+    interrupt: &mut Interrupt,
 ) -> Result<Child> {
     let progress = Progress::new().context("share a page with init")?;
-    let interrupt = Interrupt::open()?;
     let (parent_end, child_end) = channel::pair().context("make the channel to init")?;
     let proc = Proc::open().context("open /proc")?;
     let tasks = cgroup.open_tasks(&plan.cgroup)?;
@@ -75,7 +75,7 @@ pub fn launch(
     let sent = sockets.pidfd.map_or(Ok(()), |socket| socket.send(child.pidfd.as_fd()));
     let told = sent
         .and_then(|()| attend(plan, container, cgroup, &init.proc, &parent_end, child.pid))
-        .and_then(|()| follow(plan, container, (cgroup, &tasks), &parent_end, &progress, &child, &interrupt));
+        .and_then(|()| follow(plan, container, (cgroup, &tasks), &parent_end, &progress, &child, interrupt));
     match told {
         Ok(()) => Ok(child),
         Err(error) => {
@@ -203,7 +203,7 @@ fn follow(
     channel: &OwnedFd,
     progress: &Progress,
     child: &Child,
-    interrupt: &Interrupt,
+    interrupt: &mut Interrupt,
 ) -> Result<()> {
     loop {
         interrupt.wait_for(channel)?;

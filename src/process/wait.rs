@@ -1,26 +1,19 @@
 //! The foreground: passes signals on to init and reaps until it has ended.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions, WaitStatus};
 
+use super::interrupt::Interrupt;
 use super::notify::Notify;
 use super::terminal::session::Session;
 use crate::error::{Context, Result};
 use crate::log::Log;
 use crate::sys::clone::Child;
 use crate::sys::process::pidfd_send_signal;
-use crate::sys::signal::{block_all_to_fd, read_signal};
-
-/// Signals that arrive from now on are kept for [`until_exit`]. To be called before init exists, so that none is lost.
-///
-/// # Errors
-/// EMFILE.
-pub fn catch_signals() -> Result<OwnedFd> {
-    block_all_to_fd().context("catch signals")
-}
+use crate::sys::signal::is_ending;
 
 /// Waits until init has ended; gives its exit code, or 128 + N when signal N killed it.
 ///
@@ -28,7 +21,7 @@ pub fn catch_signals() -> Result<OwnedFd> {
 /// Those of poll(2) and wait4(2).
 pub fn until_exit(
     child: &Child,
-    signals: &OwnedFd,
+    signals: &mut Interrupt,
     mut notify: Option<Notify>,
     mut session: Option<Session>,
     log: &Log,
@@ -36,8 +29,10 @@ pub fn until_exit(
     if let Some(session) = &mut session {
         session.begin()?;
     }
+    // Those that came while it was made.
+    pass_on(signals, child, session.as_mut())?;
     loop {
-        let mut fds = vec![PollFd::new(&child.pidfd, PollFlags::IN), PollFd::new(signals, PollFlags::IN)];
+        let mut fds = vec![PollFd::new(&child.pidfd, PollFlags::IN), signals.poll_fd()];
         fds.extend(notify.as_ref().map(|notify| PollFd::from_borrowed_fd(notify.fd(), PollFlags::IN)));
         let patience = session.as_ref().and_then(|session| {
             session.add_to(&mut fds);
@@ -49,16 +44,7 @@ pub fn until_exit(
         }
         drop(fds);
         notify = notify.and_then(|notify| forward(notify, log));
-        while let Some(signal) = read_signal(signals).context("read a signal")? {
-            match (signal, &mut session) {
-                (libc::SIGWINCH, Some(session)) => session.resize(),
-                (libc::SIGCONT, Some(session)) => session.resume(),
-                _ => {}
-            }
-            if is_forwarded(signal) {
-                let _ = pidfd_send_signal(child.pidfd.as_fd(), signal);
-            }
-        }
+        pass_on(signals, child, session.as_mut())?;
         if let Some(session) = &mut session {
             session.copy();
         }
@@ -70,6 +56,21 @@ pub fn until_exit(
             return Ok(code);
         }
     }
+}
+
+/// Signals are init's, those about the terminal the session's.
+fn pass_on(signals: &mut Interrupt, child: &Child, mut session: Option<&mut Session>) -> Result<()> {
+    while let Some(signal) = signals.next_signal()? {
+        match (signal, &mut session) {
+            (libc::SIGWINCH, Some(session)) => session.resize(),
+            (libc::SIGCONT, Some(session)) => session.resume(),
+            _ => {}
+        }
+        if is_forwarded(signal) {
+            let _ = pidfd_send_signal(child.pidfd.as_fd(), signal);
+        }
+    }
+    Ok(())
 }
 
 /// Tells the service manager once, when the container is ready; the socket is closed then. We are its main process
@@ -94,10 +95,9 @@ fn is_forwarded(signal: i32) -> bool {
 }
 
 /// Somebody wants us to end although not everything has been shown.
-fn is_interrupted(signals: &OwnedFd) -> bool {
-    let ends = |signal| matches!(signal, libc::SIGHUP | libc::SIGINT | libc::SIGQUIT | libc::SIGTERM);
-    while let Ok(Some(signal)) = read_signal(signals) {
-        if ends(signal) {
+fn is_interrupted(signals: &mut Interrupt) -> bool {
+    while let Ok(Some(signal)) = signals.next_signal() {
+        if is_ending(signal) {
             return true;
         }
     }

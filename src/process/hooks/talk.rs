@@ -50,7 +50,7 @@ impl<'s> Talk<'s> {
         self.set_nonblocking().context("prepare the hook's pipes")?;
         // A time beyond what the clock can tell is none.
         let end = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
-        let interrupt = Interrupt::open()?;
+        let mut interrupt = Interrupt::open()?;
         loop {
             self.feed()?;
             let wait = end.map(|end| end.saturating_duration_since(Instant::now()));
