@@ -13,6 +13,7 @@ mod apparmor;
 mod attacks_more;
 mod caller_commands;
 mod capabilities;
+mod cgroup_lost;
 mod cgroup_tree;
 mod cgroups;
 mod cli;

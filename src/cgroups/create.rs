@@ -15,8 +15,8 @@ use crate::error::{Error, Kind, Result};
 /// Whether mkdir made the directory; false if it was there.
 type Made = Result<bool, Errno>;
 
-/// How often parents are made again that somebody removes meanwhile.
-const RACES: usize = 10;
+/// How often directories are made again that somebody removes meanwhile.
+pub(super) const RACES: usize = 10;
 
 const MODE: Mode = Mode::from_raw_mode(0o755);
 
@@ -27,19 +27,7 @@ impl Cgroup {
     /// One line with the JSON path, the file and the value. What was made is removed again. A cgroup that was there
     /// before and has processes or is frozen is refused (features.md C8).
     pub fn create(plan: &CgroupPlan) -> Result<Self> {
-        if plan.scope.is_some() {
-            return Self::before_scope(plan);
-        }
-        let mut making =
-            Making { plan, cgroup: Self::default(), index: Vec::new(), started: false, first_in: None };
-        match making.run() {
-            Ok(()) => Ok(making.cgroup),
-            Err(error) => {
-                // The error that is told is the one that came first.
-                let _ = making.cgroup.undo();
-                Err(error)
-            }
-        }
+        if plan.scope.is_some() { Self::before_scope(plan) } else { carry_out(plan) }
     }
 
     /// Takes a creation back: as [`Self::remove`], and the parents that were made for it go too, unless others use
@@ -58,22 +46,20 @@ impl Cgroup {
     }
 }
 
-/// Makes one directory anew that somebody has removed before init was in it: on a v1 host systemd clears every empty
-/// cgroup out of a hierarchy that none of its own units uses any more, also those of others.
-pub(super) fn again(plan: &CgroupPlan, directory: &Directory) -> Result<()> {
-    let same = |planned: &PlannedDir| planned.controllers == directory.controllers;
-    let Some(at) = plan.directories.iter().position(same) else { return Ok(()) };
-    let writes = plan.writes.iter().filter(|write| write.directory == at).cloned();
-    let part = CgroupPlan {
-        directories: vec![plan.directories[at].clone()],
-        writes: writes.map(|write| Write { directory: 0, ..write }).collect(),
-        devices: plan.devices.clone().filter(|_| directory.has("devices")),
-        ..CgroupPlan::default()
-    };
-    let mut making =
-        Making { plan: &part, cgroup: Cgroup::default(), index: Vec::new(), started: false, first_in: None };
-    // The tree of cgroup2 on a hybrid host has no limits.
-    if directory.controllers.is_empty() { making.directory(0) } else { making.run() }
+/// Makes everything, or nothing; from the start if somebody has removed a part meanwhile.
+pub(super) fn carry_out(plan: &CgroupPlan) -> Result<Cgroup> {
+    let mut rounds = RACES;
+    loop {
+        let mut making = Making::new(plan);
+        let Err(error) = making.run() else { return Ok(making.cgroup) };
+        let lost = making.cgroup.record.directories.iter().any(|directory| !directory.path.exists());
+        // The error that is told is the one that came first.
+        let _ = making.cgroup.undo();
+        if !lost || rounds == 0 {
+            return Err(error);
+        }
+        rounds -= 1;
+    }
 }
 
 /// A creation under way.
@@ -89,7 +75,11 @@ pub(super) struct Making<'p> {
     pub(super) first_in: Option<i32>,
 }
 
-impl Making<'_> {
+impl<'p> Making<'p> {
+    pub(super) fn new(plan: &'p CgroupPlan) -> Self {
+        Self { plan, cgroup: Cgroup::default(), index: Vec::new(), started: false, first_in: None }
+    }
+
     pub(super) fn run(&mut self) -> Result<()> {
         for at in 0..self.plan.directories.len() {
             self.directory(at)?;
@@ -109,7 +99,7 @@ impl Making<'_> {
     }
 
     /// Makes one directory, or goes without where that is allowed.
-    fn directory(&mut self, at: usize) -> Result<()> {
+    pub(super) fn directory(&mut self, at: usize) -> Result<()> {
         let planned = &self.plan.directories[at];
         let (path, made) = match rustix::fs::mkdirat(CWD, &planned.path, MODE) {
             Ok(()) => (planned.path.clone(), Ok(true)),
@@ -228,7 +218,9 @@ impl Making<'_> {
         let opened = open_directory(&path);
         let failed = |what: String| move |errno: Errno| Error::system(what, errno);
         self.cgroup.fd = Some(opened.map_err(failed(format!("open cgroup {}", path.display())))?);
-        let mount_len = self.plan.directories[0].mount_len;
+        // A rootless container on a hybrid host may have no other.
+        let planned = self.plan.directories.iter().find(|planned| planned.controllers.is_empty());
+        let mount_len = planned.map_or(0, |planned| planned.mount_len);
         let mount = path.ancestors().find(|above| above.as_os_str().len() <= mount_len).unwrap_or(&path);
         let controllers = |directory: &Path| {
             let file = file::join(directory, "cgroup.controllers");
@@ -264,13 +256,10 @@ impl Making<'_> {
         let Some(directory) = self.index[at].map(|place| &self.cgroup.record.directories[place]) else {
             return Ok(());
         };
-        if !directory.made {
-            return Ok(());
-        }
         let planned = &self.plan.directories[at];
         // The mount point may be another one than planned, the part below it is the same.
         let below = planned.path.as_os_str().len() - planned.mount_len;
-        cpuset::fill(&directory.path, directory.path.as_os_str().len() - below)
+        cpuset::fill(&directory.path, directory.path.as_os_str().len() - below, directory.made)
     }
 
     fn limits(&self) -> Result<()> {

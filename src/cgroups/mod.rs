@@ -4,6 +4,7 @@
 //! Cgroup file systems have no symbolic links and only their owner can make directories in them, so absolute paths
 //! are safe here, and they are the cheapest: one `mkdir`, one `open`, `write` and `close` a file, one `rmdir`.
 
+mod again;
 mod cpuset;
 mod create;
 mod delegate;
@@ -151,8 +152,11 @@ impl Directory {
     fn attach(&self, pid: i32) -> Result<()> {
         let mut text = [0; 12];
         let path = file::join(&self.path, "cgroup.procs");
-        file::write_at(CWD, &path, decimal(pid, &mut text))
-            .map_err(|errno| Error::system(format_args!("write {pid} to {}", path.display()), errno))
+        file::write_at(CWD, &path, decimal(pid, &mut text)).map_err(|errno| {
+            let error = Error::system(format_args!("write {pid} to {}", path.display()), errno);
+            // On v2 errnos have other reasons.
+            if self.controllers.is_empty() { error } else { tasks::explained(error, errno) }
+        })
     }
 }
 

@@ -1,7 +1,5 @@
 //! Cgroups that systemd makes: the unit is started with init in it, then filled as other cgroups are.
 
-use rustix::io::Errno;
-
 use super::create::{self, Making};
 use super::steps::{CgroupPlan, ScopePlan};
 use super::systemd::{self, Property, Started, Unit, Value};
@@ -34,34 +32,16 @@ impl Cgroup {
         let record =
             Record { driver: Driver::Systemd, unit: self.record.unit.clone(), directories: Vec::new() };
         let mut making = Making {
-            plan,
             cgroup: Self { record, ..Self::default() },
-            index: Vec::new(),
             started: true,
             first_in: scope.subgroup.as_ref().map(|_| pid),
+            ..Making::new(plan)
         };
         // If this fails, the record that was made of the plan names all that may be there.
         making.run()?;
         self.record = making.cgroup.record;
         self.fd = making.cgroup.fd;
         if self.is_v2() && !scope.is_slice { Ok(()) } else { self.attach(pid) }
-    }
-
-    /// As [`Self::attach`], making anew what somebody has removed before init was in it.
-    ///
-    /// # Errors
-    /// As [`Self::create`] and [`Self::attach`].
-    pub fn attach_again(&self, plan: &CgroupPlan, pid: i32) -> Result<()> {
-        for directory in &self.record.directories {
-            match directory.attach(pid) {
-                Err(error) if error.errno() == Some(Errno::NOENT.raw_os_error()) => {
-                    create::again(plan, directory)?;
-                    directory.attach(pid)?;
-                }
-                other => other?,
-            }
-        }
-        Ok(())
     }
 
     fn start(&mut self, scope: &ScopePlan, pid: i32) -> Result<()> {

@@ -11,8 +11,9 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
+use super::again::cant_open;
 use super::steps::CgroupPlan;
-use super::{Cgroup, create, file, open_directory};
+use super::{Cgroup, file};
 use crate::error::{Error, Result};
 
 /// The v1 cgroups that a process with one thread is to enter, each open.
@@ -47,7 +48,21 @@ impl Tasks {
     /// What to tell of [`Self::enter`].
     pub fn refused(&self, index: usize, errno: Errno) -> Error {
         let path = self.files.get(index).map(|(path, _)| path.display().to_string());
-        Error::system(format_args!("enter the cgroup: write 0 to {}", path.unwrap_or_default()), errno)
+        let doing = format_args!("enter the cgroup: write 0 to {}", path.unwrap_or_default());
+        explained(Error::system(doing, errno), errno)
+    }
+}
+
+/// With what can be done about a cgroup that does not take a process.
+pub(super) fn explained(error: Error, errno: Errno) -> Error {
+    match errno {
+        Errno::NOSPC => error.hint("its cpuset.cpus or cpuset.mems is empty"),
+        Errno::INVAL => error.hint(
+            "a real-time process, as the runtime's caller may be, needs linux.resources.cpu.realtimeRuntime and parents \
+             that have as much",
+        ),
+        Errno::NODEV => error.hint("somebody has removed it meanwhile"),
+        _ => error,
     }
 }
 
@@ -62,21 +77,14 @@ impl Cgroup {
         if plan.scope.is_some() || self.is_v2() {
             return Ok(tasks);
         }
-        for directory in &self.record.directories {
-            let path = &directory.path;
-            let mut open = || match directory.controllers.is_empty() {
-                true => open_directory(path).map(|fd| self.hybrid = Some(fd)),
-                false => tasks.add(path),
-            };
-            let opened = match open() {
-                // Somebody has removed it since it was made.
-                Err(Errno::NOENT) => {
-                    create::again(plan, directory)?;
-                    open()
-                }
-                other => other,
-            };
-            opened.map_err(|errno| Error::system(format_args!("open cgroup {}", path.display()), errno))?;
+        for at in 0..self.record.directories.len() {
+            if self.record.directories[at].controllers.is_empty() {
+                self.open_hybrid(plan, at)?;
+                continue;
+            }
+            self.with(plan, at, |directory| {
+                tasks.add(&directory.path).map_err(|errno| cant_open(directory, errno))
+            })?;
         }
         Ok(tasks)
     }

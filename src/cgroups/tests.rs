@@ -155,6 +155,25 @@ fn removed_before_init_is_in_it() {
     cgroup.remove().unwrap();
 }
 
+/// [C13] [C15] Of a hybrid host's hierarchies the cgroup2 tree alone, as an ordinary user may have it.
+#[test]
+fn the_unified_tree_alone() {
+    let Some(place) = Place::new() else { return };
+    let mut all = place.plan("{}").directories;
+    let unified = all.pop().unwrap();
+    if all.is_empty() || !unified.controllers.is_empty() {
+        println!("skipped: needs a hybrid host");
+        return;
+    }
+    let mount = "/sys/fs/cgroup/none";
+    let missing =
+        PlannedDir { controllers: "none".into(), path: format!("{mount}/x").into(), mount_len: mount.len() };
+    let plan = CgroupPlan { directories: vec![missing, unified], ..CgroupPlan::default() };
+    let mut cgroup = Cgroup::create(&plan).unwrap();
+    assert!(cgroup.clone_into_fd().is_some());
+    cgroup.undo().unwrap();
+}
+
 const LIMITS: &str = r#"{"memory":{"limit":67108864},"cpu":{"shares":512,"quota":150000,"period":100000},
     "pids":{"limit":20}}"#;
 

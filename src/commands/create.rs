@@ -337,13 +337,13 @@ fn assemble(
         }
     };
     if let Some(Err(error)) = group.map(Group::create) {
-        let _ = cgroup.remove();
+        let _ = cgroup.undo();
         let _ = container.remove_dir();
         return Err(error);
     }
     match bring_up(plan, &mut container, &mut cgroup, orders, signals) {
         Ok((child, notify, session)) => Ok(Made { container, cgroup, child, notify, session, signals: None }),
-        Err(error) => Err(unmake(plan, container, &cgroup, error)),
+        Err(error) => Err(unmake(plan, container, &mut cgroup, error)),
     }
 }
 
@@ -391,10 +391,10 @@ fn settle(container: &Container, orders: &mut Orders, child: &Child) -> Result<O
 }
 
 /// S11: as if never attempted; poststop hooks run when others may have set something up.
-fn unmake(plan: &Plan, container: Container, cgroup: &Cgroup, error: Error) -> Error {
+fn unmake(plan: &Plan, container: Container, cgroup: &mut Cgroup, error: Error) -> Error {
     let _ = cgroup.kill_all(libc::SIGKILL);
     let group = container.record.resctrl.as_ref().map_or(Ok(()), resctrl::Record::remove);
-    let removed = cgroup.remove().and(group);
+    let removed = cgroup.undo().and(group);
     if plan.hooks.any_before_program()
         && let Ok(state) = State::plain(&container.record, Status::Stopped, 0).to_json()
     {

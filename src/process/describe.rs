@@ -389,6 +389,7 @@ pub fn clone_failed(errno: Errno, plan: &Plan) -> Error {
         Errno::PERM => error.hint("making namespaces takes root or a user namespace"),
         Errno::NOSPC => error.hint("a limit in /proc/sys/user/max_*_namespaces is reached"),
         Errno::INVAL => error.hint("a namespace type of linux.namespaces isn't enabled in the kernel"),
+        Errno::NOENT | Errno::NODEV => error.hint("somebody has removed its cgroup meanwhile"),
         // cgroups(7): who moves a process needs to write to cgroup.procs of the common ancestor, too.
         Errno::ACCESS => error.hint(
             "init may not be moved into its cgroup: run davit inside of the cgroup that is delegated to this user, for instance by \

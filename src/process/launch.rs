@@ -40,6 +40,9 @@ pub struct Sockets {
     pub pidfd: Option<PidfdSocket>,
 }
 
+/// How often a cgroup may be lost before init is born.
+const ROUNDS: usize = 10;
+
 /// Starts init and brings it to where it waits for `start` or has become the program. When this fails, init is dead and reaped.
 ///
 /// # Errors
@@ -69,7 +72,7 @@ pub fn launch(
         ignored: ignored_signals(&proc)?,
         proc,
     };
-    let child = clone_init(plan, cgroup, &init, &parent_end)?;
+    let child = make_init(plan, cgroup, &init, &parent_end)?;
     drop(init.channel);
     drop(init.console);
     let sent = sockets.pidfd.map_or(Ok(()), |socket| socket.send(child.pidfd.as_fd()));
@@ -116,6 +119,17 @@ fn sig_ign(status: &[u8]) -> Option<u64> {
     let lines = status.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"));
     let mask = lines.filter_map(|line| line.strip_prefix(b"SigIgn:")).next()?;
     u64::from_str_radix(std::str::from_utf8(mask).ok()?.trim(), 16).ok()
+}
+
+/// Once more for each time that somebody removes the cgroup2 directory of a hybrid host meanwhile.
+fn make_init(plan: &Plan, cgroup: &mut Cgroup, init: &Init<'_>, parent_end: &OwnedFd) -> Result<Child> {
+    for _ in 0..ROUNDS {
+        match clone_init(plan, cgroup, init, parent_end) {
+            Err(error) if cgroup.reopen(&plan.cgroup, &error)? => {}
+            other => return other,
+        }
+    }
+    clone_init(plan, cgroup, init, parent_end)
 }
 
 /// One clone3. A pid namespace that is joined is entered by the parent, for its children only, and left again.
@@ -199,7 +213,7 @@ pub(super) fn let_go(channel: &OwnedFd) -> Result<()> {
 fn follow(
     plan: &Plan,
     container: &mut Container,
-    (cgroup, tasks): (&Cgroup, &Tasks),
+    (cgroup, tasks): (&mut Cgroup, &Tasks),
     channel: &OwnedFd,
     progress: &Progress,
     child: &Child,
@@ -211,6 +225,8 @@ fn follow(
             Message::Ready => return Ok(()),
             Message::CgroupLost => {
                 cgroup.attach_again(&plan.cgroup, child.pid)?;
+                container.record.cgroup = cgroup.record();
+                container.save()?;
                 let_go(channel)?;
             }
             Message::NamespacesReady => {
