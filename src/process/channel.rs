@@ -90,6 +90,18 @@ pub fn wait_go(channel: impl AsFd) -> Result<(), Errno> {
     }
 }
 
+/// A process that waits for nothing: whether the parent is still there.
+///
+/// # Errors
+/// ECANCELED: it is gone.
+pub fn expect_peer(channel: impl AsFd) -> Result<(), Errno> {
+    let mut byte = [0u8; 1];
+    match recv(channel, &mut byte, RecvFlags::DONTWAIT | RecvFlags::PEEK) {
+        Ok((0, _)) => Err(Errno::CANCELED),
+        _ => Ok(()),
+    }
+}
+
 fn receive(channel: impl AsFd, buffer: &mut [u8]) -> Result<usize, Errno> {
     rustix::io::retry_on_intr(|| recv(&channel, &mut *buffer, RecvFlags::empty())).map(|(length, _)| length)
 }
@@ -225,7 +237,9 @@ mod tests {
     #[test]
     fn a_dead_parent_ends_the_wait() {
         let (parent, child) = pair().unwrap();
+        assert_eq!(expect_peer(&child), Ok(()));
         drop(parent);
+        assert_eq!(expect_peer(&child).unwrap_err(), Errno::CANCELED);
         assert_eq!(wait_go(&child).unwrap_err(), Errno::CANCELED);
     }
 }

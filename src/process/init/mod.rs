@@ -140,6 +140,9 @@ impl Init<'_> {
         let program = self.look_up()?;
         if waits {
             self.wait(&mut Once::default())?;
+        } else {
+            // It may have died before it was the one whose death kills: a frozen cgroup is entered only once it is thawed.
+            channel::expect_peer(&self.channel)?;
         }
         match affinity {
             Affinity::Reset => reset_affinity(),
