@@ -438,7 +438,7 @@ fn killed_start() {
     host::wait_until("the hook runs", || t.rootfs.join("tmp/here").exists());
     start.kill(Signal::KILL);
     start.wait().code(137);
-    assert_eq!(t.verb(&["start"]).code, 1);
+    t.verb(&["start"]).fails(1, "cannot start a container that is being started already");
     t.file("tmp/go", "");
     t.wait_status("running");
     t.verb(&["start"]).fails(1, "already running");

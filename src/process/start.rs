@@ -75,7 +75,7 @@ pub fn start(directory: BorrowedFd<'_>, record: &Record, log: &Log) -> Result<St
     let socket = socket()?;
     match connect(&socket, &address(directory, START_SOCKET)?) {
         Ok(()) => {}
-        Err(Errno::CONNREFUSED) => return Err(dead()),
+        Err(Errno::CONNREFUSED) => return Err(no_listener(record)?),
         Err(errno) => return Err(errno).context("connect to the container's init"),
     }
     let answer = answer(socket.as_fd(), record);
@@ -184,6 +184,19 @@ fn still_waits(pid: i32) -> Result<bool> {
         std::thread::sleep(MOMENT);
     }
     Ok(true)
+}
+
+/// One that is dying closes the socket a moment before.
+const DYING: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
+
+/// Init has ended, or was told to go on by a `start` that was killed meanwhile.
+fn no_listener(record: &Record) -> Result<Error> {
+    let Some(pidfd) = record.init().unwrap_or_default().pidfd()? else { return Ok(dead()) };
+    Ok(match poll(&mut [PollFd::new(&pidfd, PollFlags::IN)], Some(&DYING)) {
+        Ok(0) => Error::new(Kind::State, "cannot start a container that is being started already")
+            .hint("whoever began it was killed; the startContainer hooks run, then the program"),
+        _ => dead(),
+    })
 }
 
 fn dead() -> Error {
