@@ -28,6 +28,9 @@ fn preserved_ones() {
     only_davit!();
     let cmd = t.exec_cmd(&["--preserve-fds", "2"], &["true"]).shell("exec 3</dev/null 4<&-; exec \"$@\"");
     cmd.output().fails(255, "--preserve-fds 2: file descriptor 4 is not open");
+    for many in ["2147483647", "4294967295"] {
+        t.exec(&["--preserve-fds", many], "true").fails(255, "--preserve-fds: too large a number");
+    }
 }
 
 /// [F17] Closed streams are /dev/null in the container, and no other descriptor takes their place.

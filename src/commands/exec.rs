@@ -12,6 +12,7 @@ use crate::error::{Context, Error, Kind, Result};
 use crate::log::Log;
 use crate::plan::digest::Digest;
 use crate::plan::exec::{self, ExecPlan, Target};
+use crate::plan::fd_count;
 use crate::process::interrupt::Interrupt;
 use crate::process::pidfd_socket::PidfdSocket;
 use crate::process::terminal::receiver::Receiver;
@@ -29,7 +30,7 @@ pub const FAILED: i32 = 255;
 /// The container is not there or in another state, or the program can't be executed; then nothing is left of it.
 pub fn run(global: &Global, args: &ExecArgs, log: &Log) -> Result<i32> {
     let id = Id::parse(&args.id)?;
-    check_passed(args.preserve_fds.try_into().unwrap_or(i32::MAX), 0)?;
+    check_passed(fd_count(args.preserve_fds)?, 0)?;
     let pid_file = args.pid_file.as_deref().map(std::path::absolute).transpose().context("--pid-file")?;
     let given = args.process.as_deref().map(read_process).transpose()?;
     // No lock: it stands in nobody's way, and what goes on meanwhile is noticed by the pidfd.

@@ -269,7 +269,11 @@ pub fn passed_on(request: &Request<'_>) -> Result<i32> {
     fd_count(request.listen.count.saturating_add(request.preserve_fds))
 }
 
-fn fd_count(count: u32) -> Result<i32> {
+/// A number of descriptors, from 3 on.
+///
+/// # Errors
+/// More than a process can have.
+pub fn fd_count(count: u32) -> Result<i32> {
     let count = i32::try_from(count).ok().filter(|count| *count < MOST_FDS);
     count.ok_or_else(|| Error::new(Kind::Usage, "--preserve-fds: too large a number"))
 }
