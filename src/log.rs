@@ -157,7 +157,8 @@ impl Log {
             self.record(&Line { level: "error", message, file: None, code }, stderr);
         }
         if plain {
-            let mut line = cut(message.trim_end()).replace(['\n', '\r'], " ");
+            // What a hook in a container says may be meant for the terminal.
+            let mut line = cut(message.trim_end()).replace(char::is_control, " ");
             line.push('\n');
             self.write(stderr, line.as_bytes(), CHUNK);
         }
@@ -346,6 +347,10 @@ mod tests {
         assert_eq!(json(&shown(LogFormat::Json, false))["msg"], "state c1: gone");
         assert_eq!(json(&shown(LogFormat::Json, true))["level"], "error");
         assert_eq!(shown(LogFormat::Text, true), "state c1: gone\n");
+        let log = Log::open(&Global::default()).unwrap();
+        let (reader, writer) = pipe();
+        log.fail_to("hook said\n\x1b]0;title\x07\r\u{9b}2J", None, writer.as_fd(), true);
+        assert_eq!(all(reader, writer), "hook said  ]0;title   2J\n");
     }
 
     /// [G15] logrus' text form: bare words stay bare, others are quoted as Go quotes.
