@@ -28,6 +28,14 @@ const ENVIRONMENT: &[(&str, &str)] = &[
         "DBUS_SYSTEM_BUS_ADDRESS, DBUS_SESSION_BUS_ADDRESS",
         "With --systemd-cgroup: where systemd is asked, as root and as an ordinary user.",
     ),
+    (
+        "SYSTEMD_BUS_TIMEOUT",
+        "With --systemd-cgroup: how long systemd has for an answer, 30s if it is not set.",
+    ),
+    (
+        "RUN_OCI_SECCOMP_RECEIVER",
+        "Who gets the listener of a seccomp profile that names nobody: the absolute path of a socket.",
+    ),
 ];
 
 const EXIT: &[(&str, &str)] = &[
