@@ -71,6 +71,28 @@ fn only_where_it_is_asked_for() {
     assert_eq!(screen.seen().replace("\r\n", "\n"), "/dev/pts/1\nof init\n0\n1\n2\n");
 }
 
+/// [F2] [S27] a peer that closes before the terminal is there: the process that makes it is held up by a frozen cgroup.
+#[test]
+fn a_peer_that_leaves() {
+    only_davit!(); // the text
+    let t = sleeper();
+    let below = cgroup::dir(&t.cgroup, "freezer").join("below");
+    let (option, file, freeze, thaw) = match cgroup::unified() {
+        true => ("below", below.join("cgroup.freeze"), "1", "0"),
+        false => ("freezer:below", below.join("freezer.state"), "FROZEN", "THAWED"),
+    };
+    std::fs::create_dir(&below).unwrap();
+    std::fs::write(&file, freeze).unwrap();
+    let listener = std::os::unix::net::UnixListener::bind(t.path("sock")).unwrap();
+    let options = ["--detach", "--console-socket", &t.path("sock"), "--cgroup", option];
+    let running = exec(&t, &options, "true").spawn();
+    drop(listener.accept().unwrap());
+    std::fs::write(&file, thaw).unwrap();
+    running.wait().fails(255, "process.terminal: --console-socket: send the terminal: broken pipe");
+    assert_eq!(cgroup::pids(&t.cgroup), [t.pid()]);
+    std::fs::remove_dir(&below).unwrap();
+}
+
 /// [F1] a container without a terminal gets no /dev/console by `exec`.
 #[test]
 fn no_console_by_exec() {
