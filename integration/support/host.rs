@@ -42,10 +42,11 @@ pub fn make_program<T>(write: impl FnOnce() -> T) -> T {
     write()
 }
 
-/// A copy of a program; see [`make_program`].
+/// A copy of a program, which takes long in a virtual machine: by another process, so that others' children may start and
+/// be reaped meanwhile.
 pub fn copy_program(from: impl AsRef<Path>, to: impl AsRef<Path>) {
-    let (from, to) = (from.as_ref(), to.as_ref());
-    make_program(|| std::fs::copy(from, to)).unwrap_or_else(|error| panic!("{}: {error}", from.display()));
+    let mut cp = spawn(Command::new("cp").args([from.as_ref(), to.as_ref()])).expect("cp");
+    assert!(wait(&mut cp).success(), "cp {}", from.as_ref().display());
 }
 
 /// Waits for a child of [`spawn`].
