@@ -7,12 +7,14 @@ pub fn unified() -> bool {
     Path::new("/sys/fs/cgroup/cgroup.controllers").exists()
 }
 
-/// The mount points of every hierarchy.
+/// The mount points of every hierarchy, each once: `cpu` may be a link to `cpu,cpuacct`.
 pub fn hierarchies() -> Vec<PathBuf> {
     if unified() {
         return vec![PathBuf::from("/sys/fs/cgroup")];
     }
-    super::host::list("/sys/fs/cgroup").iter().map(|name| Path::new("/sys/fs/cgroup").join(name)).collect()
+    let mounts = super::host::list("/sys/fs/cgroup");
+    let mounts = mounts.iter().map(|name| Path::new("/sys/fs/cgroup").join(name));
+    mounts.filter(|mount| !mount.is_symlink()).collect()
 }
 
 /// The directories of that name that exist.

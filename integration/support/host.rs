@@ -149,6 +149,13 @@ pub fn processes(cgroup: &str, dir: &Path) -> Vec<String> {
     found
 }
 
+/// The kernel's version.
+pub fn linux() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let mut numbers = name.release().to_str().unwrap().split('.').map_while(|part| part.parse().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap())
+}
+
 /// The lines of the host's mountinfo that name a path in the directory.
 pub fn mounts(dir: &Path) -> Vec<String> {
     let text = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
