@@ -177,6 +177,18 @@ fn exec_killed_while_frozen() {
     assert!(!t.rootfs.join("tmp/ran").exists());
 }
 
+/// [S18] [reliability R3] SIGKILL ends a container whose v1 cgroup somebody else has frozen, on a hybrid host too.
+#[test]
+fn killed_while_frozen() {
+    only_davit!();
+    need!(Path::new("/sys/fs/cgroup/freezer").exists(), "v1's freezer");
+    let mut t = Test::new();
+    t.sleeper();
+    std::fs::write(cgroup::dir(&t.cgroup, "freezer").join("freezer.state"), "FROZEN").unwrap();
+    t.rt(&["kill", &t.id, "KILL"]).ok();
+    t.wait_status("stopped");
+}
+
 /// [C15] [C13] [U3] an ordinary user who was given a cgroup of a hybrid host's cgroup2 tree, and none of v1, has that.
 #[test]
 fn only_the_unified_tree_is_the_users() {

@@ -63,6 +63,18 @@ fn hint(name: &str, errno: Errno) -> Option<&'static str> {
             "the kernel has no swap accounting; boot it with swapaccount=1"
         }
         (name, Errno::NOENT) if name.starts_with("hugetlb.") => "the kernel has no huge pages of this size",
+        ("cpu.cfs_burst_us" | "cpu.max.burst" | "cpu.idle", Errno::NOENT) => {
+            "the kernel has no such file: bursts are Linux 5.14, idle cgroups 5.15; or the controller is not enabled here"
+        }
+        ("cpu.rt_runtime_us" | "cpu.rt_period_us", Errno::NOENT) => {
+            "the kernel has no real-time budgets (CONFIG_RT_GROUP_SCHED)"
+        }
+        (name, Errno::NOENT) if name.starts_with("blkio.bfq.") || name == "io.weight" => {
+            "the kernel has no weights of block devices here: they are those of the I/O scheduler BFQ (module bfq)"
+        }
+        (name, Errno::NOENT) if name.starts_with("blkio.leaf_weight") => {
+            "the kernel has none: they went with the I/O scheduler CFQ in Linux 5.0"
+        }
         (_, Errno::NOENT) => "the controller is not enabled for this cgroup",
         (name, Errno::BUSY) if name.starts_with("memory.") => "the cgroup uses more than this already",
         (name, Errno::INVAL) if name.starts_with("cpu.cfs_") || name == "cpu.max" => {
@@ -76,4 +88,26 @@ fn hint(name: &str, errno: Errno) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// [E12] A file that this kernel lacks is not a controller that is not enabled.
+    #[test]
+    fn missing_files_have_their_reasons() {
+        for (name, text) in [
+            ("blkio.bfq.weight", "BFQ"),
+            ("blkio.bfq.weight_device", "BFQ"),
+            ("io.weight", "BFQ"),
+            ("blkio.leaf_weight_device", "CFQ"),
+            ("cpu.idle", "5.15"),
+            ("cpu.rt_period_us", "CONFIG_RT_GROUP_SCHED"),
+            ("hugetlb.3MB.max", "huge pages of this size"),
+            ("pids.max", "not enabled"),
+        ] {
+            assert!(hint(name, Errno::NOENT).is_some_and(|hint| hint.contains(text)), "{name}");
+        }
+    }
 }

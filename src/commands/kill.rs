@@ -29,11 +29,8 @@ fn send(container: &Container, signal: i32, all: bool) -> Result<bool> {
     }
     let sent = container.kill_init(signal)?;
     if sent && signal == libc::SIGKILL {
-        // cgroup2's freezer lets them die, v1's does not.
-        let cgroup = container.cgroup();
-        if cgroup.unified().is_none() {
-            cgroup.thaw_v1();
-        }
+        // cgroup2's freezer lets them die, v1's does not, whoever has used it.
+        container.cgroup().thaw_v1();
     }
     Ok(sent)
 }
