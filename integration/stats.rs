@@ -230,7 +230,15 @@ fn running_out_of_memory_is_an_event() {
     t.sh("while [ ! -e /tmp/go ]; do usleep 5000; done; tail -c 60000000 /dev/zero; sleep 1000");
     t.detach();
     let events = t.cmd(&["events", "--interval", "1h", &t.id]).spawn();
-    std::thread::sleep(std::time::Duration::from_millis(200));
+    // Before it watches, a kill would be told to nobody.
+    let fds = format!("/proc/{}/fd", events.pid());
+    let is_watch = |name: &String| {
+        let target = std::fs::read_link(format!("{fds}/{name}")).unwrap_or_default();
+        let target = target.to_string_lossy();
+        target.contains("inotify") || target.contains("[eventfd]")
+    };
+    let sleeps = || host::process_state(events.pid()) == Some('S');
+    host::wait_until("events watches", || host::list(&fds).iter().any(is_watch) && sleeps());
     t.file("tmp/go", "");
     let expected = json!({ "type": "oom", "id": t.id });
     host::wait_until("an oom line", || !events.stdout().is_empty());
