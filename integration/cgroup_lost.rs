@@ -53,7 +53,7 @@ fn removed_while_created() {
     t.verb(&["delete", "--force"]).ok();
     let mut removed = 0;
     for round in 0..12 {
-        let (output, count) = remove_meanwhile(&dirs, Duration::from_millis(2 * round), || t.create());
+        let (output, count) = remove_meanwhile(&dirs, Duration::from_millis(2 * (round % 4)), || t.create());
         removed += count;
         output.ok();
         for dir in cgroup::dirs(&t.cgroup) {
@@ -77,7 +77,7 @@ fn unified_removed_while_created() {
     let t = Test::new();
     let dirs = [mount.join(t.cgroup.trim_start_matches('/'))];
     for round in 0..12 {
-        let (output, _) = remove_meanwhile(&dirs, Duration::from_millis(round), || t.create());
+        let (output, _) = remove_meanwhile(&dirs, Duration::from_millis(round % 4), || t.create());
         output.ok();
         let text = std::fs::read_to_string(dirs[0].join("cgroup.procs")).unwrap();
         assert_eq!(text.trim(), t.pid().to_string(), "round {round}");
