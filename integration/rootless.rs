@@ -171,6 +171,25 @@ fn missing_newuidmap() {
     u.t.assert_clean();
 }
 
+/// [N10] [E18] Ctrl-C while newuidmap waits for its directory service ends it, and the error says so.
+#[test]
+fn interrupted_newuidmap() {
+    only_davit!();
+    let mut u = User::new();
+    u.map(700_000, 65_535);
+    let directory = u.t.dir.join("bin");
+    let program = directory.join("newuidmap");
+    std::fs::create_dir(&directory).unwrap();
+    host::make_program(|| std::fs::write(&program, "#!/bin/sh\nkill -INT $$\nsleep 5\n")).unwrap();
+    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
+    let (path, runtime_dir) = (format!("{}:{PATH}", directory.display()), u.t.path("run"));
+    let cmd = u.bundle_cmd("run", &[]).only_env(&[("PATH", &path), ("XDG_RUNTIME_DIR", &runtime_dir)]);
+    let output = cmd.output().fails(1, "linux.uidMappings: newuidmap ");
+    output.says("signal: 2 (SIGINT)");
+    assert!(!output.stderr.contains("/etc/subuid"), "{output}");
+    u.t.assert_clean();
+}
+
 /// [N11] root need not be mapped when the container's user is.
 #[test]
 fn root_is_not_mapped() {

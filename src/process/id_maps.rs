@@ -77,10 +77,15 @@ fn by_helper(path: &str, pid: i32, lines: &str) -> Result<()> {
     let said = String::from_utf8_lossy(&output.stderr).trim_end().replace('\n', "; ");
     let text =
         format!("{path}: {program} {pid} {}: {}: {said}", lines.trim_end().replace('\n', " "), output.status);
-    Err(Error::new(Kind::System, text).hint(format!(
-        "which ids a user may map stands in {list}: a line USER:FIRST:COUNT, as in {}:100000:65536",
-        user()
-    )))
+    let error = Error::new(Kind::System, text);
+    Err(match output.status.code() {
+        // Ctrl-C, which ends it as well.
+        None => error,
+        Some(_) => error.hint(format!(
+            "which ids a user may map stands in {list}: a line USER:FIRST:COUNT, as in {}:100000:65536",
+            user()
+        )),
+    })
 }
 
 /// The caller as /etc/subuid names it.
