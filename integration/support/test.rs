@@ -119,7 +119,8 @@ impl Test {
         host::become_subreaper();
         let lock = File::create(std::env::temp_dir().join("davit-test.lock")).unwrap();
         flock(&lock, FlockOperation::LockShared).unwrap();
-        let name = format!("{}-{}", std::process::id(), host::unique());
+        // The letter at its end, so that no test's name is the beginning of another's.
+        let name = format!("{}-{}x", std::process::id(), host::unique());
         let dir = std::env::temp_dir().join(format!("davit-test-{name}"));
         std::fs::create_dir(&dir).unwrap();
         let dir = dir.canonicalize().unwrap();
