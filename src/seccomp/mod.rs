@@ -8,7 +8,7 @@
 //! * A rule with the default action is a no-op. A rule without conditions overrides those with some, wherever it
 //!   stands; the first of several without conditions holds.
 //! * Of several rules with conditions the first that holds wins, in libseccomp's order: by the first condition, later
-//!   arguments first, then equalities, less-than, greater-than, each from narrow to wide. A rule swallows those that
+//!   arguments first, then equalities, less-than, greater-than, each from narrow to wide, else as they stand. A rule swallows those that
 //!   begin with its conditions and have more. The same conditions with another action are an error (libseccomp: EEXIST).
 //! * On 32-bit ABIs, x32 included, the low 32 bits of argument and value are compared.
 //! * An architecture that the profile does not list kills the thread; the native one always counts as listed. x32 calls

@@ -178,7 +178,7 @@ impl Condition {
     }
 
     /// libseccomp's order of one level of its tree: later arguments first; equalities before less-than before
-    /// greater-than; narrower before wider (`_db_chain_lt` in its db.c). The rest makes it a total order.
+    /// greater-than; narrower before wider (`_db_chain_lt` in its db.c).
     fn precedence(&self, other: &Self) -> Ordering {
         use LinuxSeccompOperator::*;
         let class = |operator| match operator {
@@ -190,21 +190,17 @@ impl Condition {
             1 => self.datum.cmp(&other.datum),
             _ => other.datum.cmp(&self.datum),
         };
-        other
-            .index
-            .cmp(&self.index)
-            .then(class(self.operator).cmp(&class(other.operator)))
-            .then(by_datum)
-            .then((self.operator as u32).cmp(&(other.operator as u32)))
-            .then(other.mask.cmp(&self.mask))
+        other.index.cmp(&self.index).then(class(self.operator).cmp(&class(other.operator))).then(by_datum)
     }
 }
 
-/// Which of two alternatives for one system call is tried first: condition by condition, and of two that begin alike
-/// the one with fewer conditions.
-pub(super) fn precedence(a: &[Condition], b: &[Condition]) -> Ordering {
-    let unequal = a.iter().zip(b).map(|(a, b)| a.precedence(b)).find(|order| order.is_ne());
-    unequal.unwrap_or_else(|| a.len().cmp(&b.len()))
+/// Which of two alternatives `a` and `b` of `all` for one system call is tried first: by the first condition that differs, and of two
+/// that begin alike the one with fewer conditions. Conditions of the same rank, such as masks, stay in the profile's order.
+pub(super) fn precedence(all: &[&[Condition]], a: usize, b: usize) -> Ordering {
+    let (a, b) = (all[a], all[b]);
+    let Some(differ) = a.iter().zip(b).position(|(a, b)| a != b) else { return a.len().cmp(&b.len()) };
+    let first = |one: &[Condition]| all.iter().position(|other| other.starts_with(&one[..=differ]));
+    a[differ].precedence(&b[differ]).then_with(|| first(a).cmp(&first(b)))
 }
 
 /// The filter's return value; `path` is the place of `errno` in the JSON.

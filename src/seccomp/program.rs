@@ -213,9 +213,12 @@ impl<'a> Table<'a> {
 
     /// The rules of a slot, in the order in which they are tried.
     pub(super) fn rules(&self, slot: Slot) -> Vec<Conditional<'a>> {
-        let mut rules: Vec<Conditional> =
+        let listed: Vec<Conditional> =
             self.conditional.iter().filter(|rule| rule.slot == slot).copied().collect();
-        rules.sort_by(|a, b| precedence(a.conditions(), b.conditions()));
+        let conditions: Vec<&[Condition]> = listed.iter().map(Conditional::conditions).collect();
+        let mut order: Vec<usize> = (0..listed.len()).collect();
+        order.sort_by(|a, b| precedence(&conditions, *a, *b));
+        let mut rules: Vec<Conditional> = order.into_iter().map(|at| listed[at]).collect();
         // As in libseccomp, a rule swallows those that begin like it and ask for more.
         let mut at = 1;
         while at < rules.len() {

@@ -117,6 +117,24 @@ fn a_program_too_large_is_refused() {
     assert!(text.ends_with(" instructions, more than the kernel's 4096"), "{text}");
 }
 
+/// [B9] Conditions that libseccomp ranks alike are tried in the profile's order.
+#[test]
+fn equal_ranks_keep_their_order() {
+    let arg =
+        |op: &str, value: u64, two: u64| json!({ "index": 0, "value": value, "valueTwo": two, "op": op });
+    let masks = [arg("SCMP_CMP_MASKED_EQ", 5, 1), arg("SCMP_CMP_MASKED_EQ", 9, 1)];
+    for pair in [masks, [arg("SCMP_CMP_LE", 3, 0), arg("SCMP_CMP_LT", 3, 0)]] {
+        for (one, two) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
+            let rule =
+                |action: &str, arg: &Value| json!({ "names": ["ptrace"], "action": action, "args": [arg] });
+            let rules = [rule("SCMP_ACT_TRAP", one), rule("SCMP_ACT_LOG", two)];
+            let program =
+                compile(&profile(json!({ "defaultAction": "SCMP_ACT_ALLOW", "syscalls": rules }))).unwrap();
+            assert_eq!(verdict(&program, AMD64, 101, &[1]), libc::SECCOMP_RET_TRAP, "{one} {two}");
+        }
+    }
+}
+
 /// [B1] A default action alone makes a program, which holds for the architectures that are listed.
 #[test]
 fn a_default_action_is_a_profile() {

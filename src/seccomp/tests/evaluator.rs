@@ -65,23 +65,29 @@ fn first_match(profile: &LinuxSeccomp, arch: Arch, call: &Call) -> Option<u32> {
     if let Some((action, _)) = candidates.iter().find(|candidate| candidate.1.is_empty()) {
         return Some(*action);
     }
-    candidates.sort_by_key(|candidate| {
-        let key = |arg: &LinuxSeccompArg| {
+    let listed = candidates.clone();
+    candidates.sort_by_key(|(_, conditions)| {
+        let rank = |arg: &LinuxSeccompArg| {
             use LinuxSeccompOperator::*;
             let datum = if arg.op() == ScmpCmpMaskedEq {
                 arg.value() & arg.value_two().unwrap()
             } else {
                 arg.value()
             };
-            let (class, place) = match arg.op() {
-                ScmpCmpEq | ScmpCmpNe | ScmpCmpMaskedEq => (0, u64::MAX - datum),
-                ScmpCmpLt | ScmpCmpLe => (1, datum),
-                ScmpCmpGe | ScmpCmpGt => (2, u64::MAX - datum),
-            };
-            let mask = if arg.op() == ScmpCmpMaskedEq { arg.value() } else { u64::MAX };
-            (5 - arg.index(), class, place, arg.op() as u32, u64::MAX - mask)
+            match arg.op() {
+                ScmpCmpEq | ScmpCmpNe | ScmpCmpMaskedEq => (5 - arg.index(), 0, u64::MAX - datum),
+                ScmpCmpLt | ScmpCmpLe => (5 - arg.index(), 1, datum),
+                ScmpCmpGe | ScmpCmpGt => (5 - arg.index(), 2, u64::MAX - datum),
+            }
         };
-        candidate.1.iter().map(key).collect::<Vec<_>>()
+        // Which of the rules is the first that begins like this one so far.
+        let first = |level: usize| {
+            let like = |other: &[LinuxSeccompArg]| {
+                other.len() > level && (0..=level).all(|at| same(&other[at], &conditions[at]))
+            };
+            listed.iter().position(|(_, other)| like(other))
+        };
+        (0..conditions.len()).map(|level| (rank(&conditions[level]), first(level))).collect::<Vec<_>>()
     });
     // A rule holds for all that those ask for which begin like it and go on.
     let begins = |short: &[LinuxSeccompArg], long: &[LinuxSeccompArg]| {

@@ -160,6 +160,41 @@ fn a_wider_rule_swallows() {
     assert!(taken > 1, "{taken}");
 }
 
+/// [B9] Any two rules with one condition each on the same argument of 32 bits are tried in libseccomp's order.
+#[test]
+fn two_rules_are_tried_in_order() {
+    const CONDITIONS: [(&str, u64, u64); 10] = [
+        ("EQ", 1, 0),
+        ("NE", 0, 0),
+        ("NE", 1, 0),
+        ("MASKED_EQ", 5, 1),
+        ("MASKED_EQ", 3, 0),
+        ("MASKED_EQ", 8, 0),
+        ("LT", 3, 0),
+        ("LE", 3, 0),
+        ("GT", 5, 0),
+        ("GE", 5, 0),
+    ];
+    let rule = |(op, value, two): (&str, u64, u64), action: &str| {
+        let arg = json!({ "index": 0, "value": value, "valueTwo": two, "op": format!("SCMP_CMP_{op}") });
+        json!({ "names": ["ptrace"], "action": action, "args": [arg] })
+    };
+    for (one, two) in CONDITIONS.iter().flat_map(|one| CONDITIONS.iter().map(move |two| (one, two))) {
+        let rules = [rule(*one, "SCMP_ACT_TRAP"), rule(*two, "SCMP_ACT_LOG")];
+        let profile = profile(json!({ "defaultAction": "SCMP_ACT_KILL_PROCESS", "syscalls": rules }));
+        let ours = compile_for(&profile, Arch::ScmpArchX86);
+        let Ok(decide) = decider(&profile, Arch::ScmpArchX86) else {
+            assert!(ours.is_err(), "{one:?} {two:?}");
+            continue;
+        };
+        for argument in 0..16 {
+            let call = Call { arch: I386, nr: 26, args: [argument, 0, 0, 0, 0, 0] };
+            let verdict = run(&ours.as_ref().unwrap().instructions, &call, false).0;
+            assert_eq!(verdict, decide(&call), "{one:?} {two:?} {argument}");
+        }
+    }
+}
+
 /// How many calls each architecture gets: `DAVIT_ORACLE_CALLS`, a million in all by `make test-seccomp`.
 fn cases() -> u32 {
     let all = std::env::var("DAVIT_ORACLE_CALLS").ok().and_then(|text| text.parse().ok());
