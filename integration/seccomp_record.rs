@@ -159,7 +159,7 @@ fn exec_while_recording() {
     t.sh("mkdir /tmp/a && exec sleep 100").write();
     let bundle = t.bundle.to_str().unwrap().to_string();
     let running = t.cmd(&["seccomp", "record", "--bundle", &bundle, "-o", &t.path("p.json"), &t.id]).spawn();
-    t.wait_program();
+    host::wait_until("mkdir", || t.rootfs.join("tmp/a").exists());
     let output = t.exec_cmd(&[], &["sh", "-c", "mkdir /tmp/b || ln -s x /tmp/l"]).output().code(0);
     output.says("Operation not permitted");
     t.cmd(&["kill", &t.id, "KILL"]).output().ok();
