@@ -5,7 +5,7 @@ use rustix::io::Errno;
 
 use super::create::{Making, RACES, carry_out};
 use super::steps::{CgroupPlan, PlannedDir, Write};
-use super::{Cgroup, Directory, open_directory};
+use super::{Cgroup, Directory, cant_open, open_directory};
 use crate::error::{Error, Result};
 
 impl Cgroup {
@@ -36,7 +36,7 @@ impl Cgroup {
         let mut hybrid = None;
         self.with(plan, at, |directory| {
             let opened = open_directory(&directory.path);
-            hybrid = Some(opened.map_err(|errno| cant_open(directory, errno))?);
+            hybrid = Some(opened.map_err(|errno| cant_open(&directory.path, errno))?);
             Ok(())
         })?;
         self.hybrid = hybrid;
@@ -82,11 +82,6 @@ impl Cgroup {
         self.parents.extend(made.parents);
         Ok(())
     }
-}
-
-/// Told for [`Cgroup::with`], which looks at the errno.
-pub(super) fn cant_open(directory: &Directory, errno: Errno) -> Error {
-    Error::system(format_args!("open cgroup {}", directory.path.display()), errno)
 }
 
 /// ENODEV: it went after it was opened.

@@ -9,14 +9,14 @@ use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 
 use super::steps::{CgroupPlan, PlannedDir, Write};
-use super::{Cgroup, Directory, cpuset, file, layout, limit, open_directory, processes, threaded};
+use super::{Cgroup, Directory, cant_open, cpuset, file, layout, limit, open_directory, processes, threaded};
 use crate::error::{Error, Kind, Result};
 
 /// Whether mkdir made the directory; false if it was there.
 type Made = Result<bool, Errno>;
 
 /// How often directories are made again that somebody removes meanwhile.
-pub(super) const RACES: usize = 10;
+pub const RACES: usize = 10;
 
 const MODE: Mode = Mode::from_raw_mode(0o755);
 
@@ -217,7 +217,7 @@ impl<'p> Making<'p> {
         let path = self.cgroup.record.directories[0].path.clone();
         let opened = open_directory(&path);
         let failed = |what: String| move |errno: Errno| Error::system(what, errno);
-        self.cgroup.fd = Some(opened.map_err(failed(format!("open cgroup {}", path.display())))?);
+        self.cgroup.fd = Some(opened.map_err(|errno| cant_open(&path, errno))?);
         // A rootless container on a hybrid host may have no other.
         let planned = self.plan.directories.iter().find(|planned| planned.controllers.is_empty());
         let mount_len = planned.map_or(0, |planned| planned.mount_len);

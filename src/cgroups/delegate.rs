@@ -7,7 +7,7 @@ use rustix::fs::{CWD, Mode};
 use rustix::io::Errno;
 
 use super::steps::CgroupPlan;
-use super::{Cgroup, create, file, no_cgroup, open_directory, ownership};
+use super::{Cgroup, cant_open, create, file, no_cgroup, open_directory, ownership};
 use crate::error::{Error, Result};
 
 impl Cgroup {
@@ -29,8 +29,7 @@ impl Cgroup {
                 }
             }
             if let Some(uid) = plan.owner {
-                let directory = open_directory(&path)
-                    .map_err(|errno| Error::system(format_args!("open cgroup {}", path.display()), errno))?;
+                let directory = open_directory(&path).map_err(|errno| cant_open(&path, errno))?;
                 ownership::give(directory.as_fd(), &path, uid)?;
             }
         }

@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 use rustix::io::Errno;
 
 use super::layout::{self, Layout};
-use super::{Cgroup, Directory, Tasks, file, open_directory};
-use crate::error::{Context, Error, Kind, Result};
+use super::{Cgroup, Directory, Tasks, cant_open, file, open_directory};
+use crate::error::{Error, Kind, Result};
 
 /// `exec --cgroup` (features.md V40).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,7 +136,7 @@ impl Place {
         match open_directory(&path) {
             Ok(fd) => self.unified = Some((path, fd)),
             Err(Errno::NOENT | Errno::NODEV) if !self.named => self.take_inits(init)?,
-            Err(errno) => return Err(Error::system(format_args!("open cgroup {}", path.display()), errno)),
+            Err(errno) => return Err(cant_open(&path, errno)),
         }
         Ok(())
     }
@@ -149,7 +149,7 @@ impl Place {
         }
         match added {
             Err(Errno::ACCESS | Errno::PERM | Errno::ROFS) if self.tolerant => Ok(()),
-            other => other.with_context(|| format!("open cgroup {}", path.display())),
+            other => other.map_err(|errno| cant_open(path, errno)),
         }
     }
 
@@ -173,7 +173,7 @@ impl Place {
 
     fn take_inits(&mut self, init: i32) -> Result<()> {
         let path = of_process(init, "")?;
-        let fd = open_directory(&path).with_context(|| format!("open cgroup {}", path.display()))?;
+        let fd = open_directory(&path).map_err(|errno| cant_open(&path, errno))?;
         self.unified = Some((path, fd));
         Ok(())
     }

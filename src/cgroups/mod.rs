@@ -41,6 +41,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::CWD;
 use rustix::io::Errno;
 
+pub use create::RACES;
 pub use devices::{Access, DeviceRules, Entry, Rule, Type};
 pub use join::{Place, SubCgroups};
 pub use layout::{Hierarchy, Host, Layout};
@@ -95,10 +96,7 @@ impl Cgroup {
     /// The cgroup is gone.
     pub fn open(&mut self) -> Result<()> {
         if let ([Directory { path, .. }], true) = (&self.record.directories[..], self.is_v2()) {
-            self.fd = Some(
-                open_directory(path)
-                    .map_err(|errno| Error::system(format_args!("open cgroup {}", path.display()), errno))?,
-            );
+            self.fd = Some(open_directory(path).map_err(|errno| cant_open(path, errno))?);
         }
         Ok(())
     }
@@ -163,6 +161,11 @@ impl Directory {
 fn open_directory(path: &Path) -> Result<OwnedFd, Errno> {
     use rustix::fs::{Mode, OFlags};
     rustix::fs::open(path, OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())
+}
+
+/// With the errno, which [`Cgroup::with`] looks at.
+fn cant_open(path: &Path, errno: Errno) -> Error {
+    Error::system(format_args!("open cgroup {}", path.display()), errno)
 }
 
 fn no_cgroup(doing: &str) -> Error {

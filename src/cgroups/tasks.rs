@@ -11,9 +11,8 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
-use super::again::cant_open;
 use super::steps::CgroupPlan;
-use super::{Cgroup, file};
+use super::{Cgroup, cant_open, file};
 use crate::error::{Error, Result};
 
 /// The v1 cgroups that a process with one thread is to enter, each open.
@@ -83,7 +82,7 @@ impl Cgroup {
                 continue;
             }
             self.with(plan, at, |directory| {
-                tasks.add(&directory.path).map_err(|errno| cant_open(directory, errno))
+                tasks.add(&directory.path).map_err(|errno| cant_open(&directory.path, errno))
             })?;
         }
         Ok(tasks)

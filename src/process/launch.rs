@@ -19,7 +19,7 @@ use super::own_binary;
 use super::pidfd_socket::PidfdSocket;
 use super::sources;
 use super::step::{Position, Progress, Step};
-use crate::cgroups::{Cgroup, Tasks};
+use crate::cgroups::{Cgroup, RACES, Tasks};
 use crate::container::{Container, Phase, Process, State, Status};
 use crate::error::{Context, Error, Kind, Result};
 use crate::namespaces::{Join, net_devices};
@@ -39,9 +39,6 @@ pub struct Sockets {
     /// Who gets a pidfd of it, before any of the container's programs runs.
     pub pidfd: Option<PidfdSocket>,
 }
-
-/// How often a cgroup may be lost before init is born.
-const ROUNDS: usize = 10;
 
 /// Starts init and brings it to where it waits for `start` or has become the program. When this fails, init is dead and reaped.
 ///
@@ -123,7 +120,7 @@ fn sig_ign(status: &[u8]) -> Option<u64> {
 
 /// Once more for each time that somebody removes the cgroup2 directory of a hybrid host meanwhile.
 fn make_init(plan: &Plan, cgroup: &mut Cgroup, init: &Init<'_>, parent_end: &OwnedFd) -> Result<Child> {
-    for _ in 0..ROUNDS {
+    for _ in 0..RACES {
         match clone_init(plan, cgroup, init, parent_end) {
             Err(error) if cgroup.reopen(&plan.cgroup, &error)? => {}
             other => return other,
