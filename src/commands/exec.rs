@@ -121,10 +121,12 @@ fn digest(container: &Container) -> Result<(ManuallyDrop<Digest>, bool)> {
     }
     let loaded = load::load(container.path(), Path::new(CONFIG_FILE))?;
     let record = &container.record;
-    // Who creates may have had a variable that is not there now.
-    let of_create = || record.seccomp_agent.as_ref().map(|agent| agent.path.clone());
-    // A recorder's name is none: it hears the container's first process only, and this one has the profile of the bundle.
-    let of_create = || of_create().filter(|path| path.is_absolute());
+    // Who creates may have had a variable that is not there now. A recorder's name, which is not absolute, is none of it: that
+    // hears the container's first process only, and this one has the profile of the bundle.
+    let of_create = || {
+        let path = record.seccomp_agent.as_ref().map(|agent| agent.path.clone());
+        path.filter(|path| path.is_absolute())
+    };
     let receiver = seccomp_receiver().or_else(of_create);
     Ok((ManuallyDrop::new(Digest::of(&loaded.spec, &record.bundle, receiver.as_deref())?), false))
 }

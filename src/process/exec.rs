@@ -188,13 +188,10 @@ impl Entrance<'_> {
         // Who enters a time namespace may share its memory with nobody (setns(2)).
         let copies = self.enter & flag(LinuxNamespaceType::Time) != 0;
         let between = loop {
+            let work = || self.enter_and_clone(place.tasks());
             let made = match copies {
-                true => {
-                    clone::clone3(0, place.clone_into_fd(), false, || self.enter_and_clone(place.tasks()))
-                }
-                false => {
-                    clone::clone3_in_memory(place.clone_into_fd(), || self.enter_and_clone(place.tasks()))
-                }
+                true => clone::clone3(0, place.clone_into_fd(), false, work),
+                false => clone::clone3_in_memory(place.clone_into_fd(), work),
             };
             match made {
                 Ok(between) => break between,
